@@ -1,0 +1,81 @@
+"""What the command lines share: flag spelling, one-line errors and exit codes."""
+
+from __future__ import annotations
+
+import argparse
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, NoReturn
+
+BAD_INPUT = 2
+INTERRUPTED = 130
+
+
+class CommandLineError(ValueError):
+    """Flags that cannot be read, or that contradict each other."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """A parser whose flags are hyphenated, with underscores accepted as a synonym.
+
+    Abbreviated flags are refused, since ``--env`` would otherwise be a prefix of others, and a bad
+    command line raises `CommandLineError` instead of printing the whole usage.
+    """
+
+    def __init__(self, **arguments: Any) -> None:
+        arguments.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
+        super().__init__(allow_abbrev=False, **arguments)
+
+    def parse_known_args(  # type: ignore[override]
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Parse after spelling every flag with hyphens; a flag's value is left as it is."""
+        given = sys.argv[1:] if args is None else args
+        return super().parse_known_args([_hyphenate(token) for token in given], namespace)
+
+    def error(self, message: str) -> NoReturn:
+        """Raise what argparse would have printed."""
+        raise CommandLineError(f"{message}. See --help.")
+
+
+def _hyphenate(token: str) -> str:
+    if not token.startswith("--"):
+        return token
+    flag, equals, value = token.partition("=")
+    return flag.replace("_", "-") + equals + value
+
+
+def run(command: Callable[[], None], expected: tuple[type[Exception], ...] = (ValueError,)) -> int:
+    """Run a command and turn its outcome into an exit code.
+
+    Args:
+        command: The work; it raises on bad input.
+        expected: Exceptions that speak for themselves. Any other is a defect and keeps its
+            traceback.
+
+    Returns:
+        0, or 2 after ``error: ...`` on stderr for bad input, or 130 after Ctrl-C.
+    """
+    try:
+        command()
+    except expected as error:
+        print(f"error: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except KeyboardInterrupt:
+        print("interrupted: nothing was written.", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output (`| head`) has left; what it asked for was delivered.
+        sys.stderr.close()
+        return 0
+    return 0
+
+
+def terminate_cleanly() -> None:
+    """Let SIGTERM unwind the stack, so that temporary files are removed as after Ctrl-C."""
+
+    def leave(number: int, frame: object) -> None:
+        raise SystemExit(128 + number)
+
+    signal.signal(signal.SIGTERM, leave)

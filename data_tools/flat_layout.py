@@ -1,0 +1,253 @@
+"""Tianshou's flat ``ReplayBuffer`` layout in HDF5: its parts, and the checks before it is trusted.
+
+A file has scalars as root attributes, the datasets ``_indices`` and ``last_index``, a group
+``options`` and a group ``_meta`` that holds one row per transition. Nothing here unpickles, and a
+file with pickled parts is refused: loading it with Tianshou would run whatever code is inside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+FORMAT_VERSION = 1
+COLUMNS = ("obs", "act", "rew", "terminated", "truncated", "done", "obs_next")
+FLAGS = ("terminated", "truncated", "done")
+
+_ROOT_ATTRIBUTES = ("maxsize", "_size", "_insertion_idx", "stack_num")
+_HOW_TO_MAKE = (
+    "python -m data_tools.collect --policy random --buffer-size 100000 --save-buffer-name"
+)
+_PLAIN_TYPES = ("ndarray", "Tensor")
+_CHUNK_BYTES = 16 * 2**20
+
+
+class DatasetError(ValueError):
+    """A dataset file that cannot be read or written; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class FlatDataset:
+    """An open, structurally checked file.
+
+    Attributes:
+        path: The file.
+        size: Transitions in it; rows at and beyond `size` are unused.
+        insertion_index: Where Tianshou would write next; 0 in a full buffer.
+        last_index: The row written last.
+        stack_num: Frames stacked when sampling; 1 unless an image task was stored.
+        meta: The open group ``_meta``.
+        provenance: What `data_tools.collect` says about the file; None in a foreign one.
+    """
+
+    path: Path
+    size: int
+    insertion_index: int
+    last_index: int
+    stack_num: int
+    meta: h5py.Group
+    provenance: dict[str, Any] | None
+
+    def column(self, name: str) -> h5py.Dataset:
+        """One of `COLUMNS`, with at least `size` rows."""
+        return self.meta[name]
+
+
+@contextmanager
+def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
+    """Open a dataset for reading and check its layout, not its numbers.
+
+    Raises:
+        DatasetError: There is no such file, it is not HDF5, not this layout, has pickled parts, or
+            its parts do not fit each other.
+    """
+    file = Path(path)
+    with _open_file(file) as root:
+        _refuse_foreign(file, root)
+        _refuse_pickles(file, root)
+        meta = root["_meta"]
+        capacity = _integer(file, root, "maxsize", 0, np.iinfo(np.int64).max)
+        size = _integer(file, root, "_size", 0, capacity)
+        if size == 0:
+            raise DatasetError(f"{file} is empty: it holds 0 transitions. Collect some first.")
+        _check_columns(file, meta, capacity)
+        last_index = root.get("last_index")
+        if not isinstance(last_index, h5py.Dataset) or last_index.shape != (1,):
+            raise DatasetError(f"{file}: last_index is not a dataset of one number. Make it anew.")
+        last = int(last_index[0])
+        if not 0 <= last < size:
+            raise DatasetError(f"{file}: last_index is {last}, outside its {size} rows.")
+        yield FlatDataset(
+            path=file,
+            size=size,
+            insertion_index=_integer(file, root, "_insertion_idx", 0, capacity - 1),
+            last_index=last,
+            stack_num=_integer(file, root, "stack_num", 1, size),
+            meta=meta,
+            provenance=_parse_provenance(file, root),
+        )
+
+
+@contextmanager
+def _open_file(file: Path) -> Iterator[h5py.File]:
+    if not file.exists():
+        raise DatasetError(f"{file} does not exist. Make a dataset with: {_HOW_TO_MAKE} {file}")
+    if not file.is_file():
+        raise DatasetError(f"{file} is not a file. Expected an HDF5 dataset.")
+    try:
+        if not h5py.is_hdf5(file):
+            raise DatasetError(
+                f"{file} is not an HDF5 file. Expected a dataset as data_tools.collect writes it."
+            )
+        opened = h5py.File(file, "r")
+    except OSError as error:
+        raise DatasetError(
+            f"{file} cannot be opened as HDF5: {error}. It may be cut short; make it anew."
+        ) from None
+    with opened as root:
+        yield root
+
+
+def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Read what a dataset says about itself.
+
+    Returns:
+        The provenance, or None where the file has none.
+
+    Raises:
+        DatasetError: The file or its provenance cannot be read.
+    """
+    file = Path(path)
+    with _open_file(file) as root:
+        return _parse_provenance(file, root)
+
+
+def read_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray[Any, Any]:
+    """Read the rows [start, stop) of one column.
+
+    Raises:
+        DatasetError: The file is damaged there.
+    """
+    rows = np.empty((stop - start, *dataset.shape[1:]), dataset.dtype)
+    try:
+        dataset.read_direct(rows, np.s_[start:stop])
+    except (OSError, RuntimeError) as error:
+        raise DatasetError(
+            f"{dataset.file.filename}: rows {start} to {stop - 1} of {dataset.name} cannot be "
+            f"read: {error}. The file is damaged; make it anew."
+        ) from None
+    return rows
+
+
+def row_chunks(dataset: h5py.Dataset, size: int) -> Iterator[tuple[int, int]]:
+    """Cut the rows [0, size) into ranges of at most 16 MiB each."""
+    row_bytes = max(1, int(np.prod(dataset.shape[1:], dtype=np.int64)) * dataset.dtype.itemsize)
+    step = max(1, _CHUNK_BYTES // row_bytes)
+    for start in range(0, size, step):
+        yield start, min(start + step, size)
+
+
+def _refuse_foreign(file: Path, root: h5py.File) -> None:
+    keys, attributes = list(root.keys()), list(root.attrs.keys())
+    if "buffers" in keys or "buffer_num" in attributes:
+        raise DatasetError(
+            f"{file} has Tianshou's VectorReplayBuffer layout, which this version does not read. "
+            f"Expected the flat ReplayBuffer layout; {_HOW_TO_MAKE} writes it."
+        )
+    missing = [name for name in _ROOT_ATTRIBUTES if name not in attributes]
+    if missing or not isinstance(root.get("_meta"), h5py.Group):
+        seen = ", ".join(keys[:16]) + (", ..." if len(keys) > 16 else "")
+        raise DatasetError(
+            f"{file} is HDF5 of another layout. Keys seen: {seen or '(none)'}. Expected "
+            f"Tianshou's flat ReplayBuffer layout, with _meta; {_HOW_TO_MAKE} writes it."
+        )
+
+
+def _refuse_pickles(file: Path, root: h5py.File) -> None:
+    pickled: list[str] = []
+
+    def visit(name: str, item: object) -> None:
+        if isinstance(item, h5py.Dataset):
+            kind = item.attrs.get("__data_type__")
+            if kind not in _PLAIN_TYPES:
+                pickled.append(f"{name} ({kind or 'no __data_type__'})")
+
+    root.visititems(visit)
+    if pickled:
+        removal = (
+            ' If only _random_state is, delete it, which loses nothing: del h5py.File(PATH, "r+")'
+            '["_random_state"]'
+        )
+        raise DatasetError(
+            f"{file} has pickled parts, which can run any code when read: {', '.join(pickled)}. "
+            f"Expected plain arrays only.{removal}"
+        )
+
+
+def _integer(file: Path, root: h5py.File, name: str, low: int, high: int) -> int:
+    value = root.attrs[name]
+    if not isinstance(value, np.integer | int) or not low <= value <= high:
+        raise DatasetError(
+            f"{file}: attribute {name} is {value!r}. Expected a whole number in [{low}, {high}]."
+        )
+    return int(value)
+
+
+def _check_columns(file: Path, meta: h5py.Group, capacity: int) -> None:
+    """Check that each column is there, is long enough and has a shape and dtype that fit."""
+    for name in COLUMNS:
+        column = meta.get(name)
+        if not isinstance(column, h5py.Dataset):
+            hint = " A buffer made with ignore_obs_next lacks it." if name == "obs_next" else ""
+            seen = ", ".join(meta.keys())
+            raise DatasetError(f"{file} lacks _meta/{name}.{hint} Columns seen: {seen}.")
+        if not isinstance(meta.get(name, getlink=True), h5py.HardLink):
+            raise DatasetError(f"{file}: _meta/{name} is a link elsewhere. Expected the data.")
+        shape = column.shape
+        if not shape or shape[0] != capacity:
+            raise DatasetError(
+                f"{file}: _meta/{name} has shape {shape}. Expected {capacity} rows (maxsize)."
+            )
+        flat = name in (*FLAGS, "rew")
+        kinds = "b" if name in FLAGS else "f" if name == "rew" else "fiu"
+        if (flat and len(shape) != 1) or column.dtype.kind not in kinds:
+            raise DatasetError(
+                f"{file}: _meta/{name} has shape {shape} and dtype {column.dtype}. Expected "
+                f"{'one value' if flat else 'one entry'} a row, "
+                f"{dict(b='bool', f='floating point').get(kinds, 'numbers')}."
+            )
+    first, second = meta["obs"], meta["obs_next"]
+    if first.shape != second.shape or first.dtype != second.dtype:
+        raise DatasetError(
+            f"{file}: obs is {first.dtype} {first.shape} and obs_next {second.dtype} "
+            f"{second.shape}. Expected the same."
+        )
+
+
+def _parse_provenance(file: Path, root: h5py.File) -> dict[str, Any] | None:
+    if "provenance" not in root.attrs:
+        return None
+    text = root.attrs["provenance"]
+    try:
+        provenance = json.loads(text)
+    except (TypeError, ValueError):
+        provenance = None
+    if not isinstance(provenance, dict) or "format_version" not in provenance:
+        raise DatasetError(
+            f"{file}: its provenance is not the JSON object that data_tools.collect writes."
+        )
+    version = provenance["format_version"]
+    if version != FORMAT_VERSION:
+        raise DatasetError(
+            f"{file} has provenance of format_version {version}. Expected {FORMAT_VERSION}; a "
+            "newer version of this package wrote it."
+        )
+    return provenance

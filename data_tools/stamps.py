@@ -1,0 +1,95 @@
+"""Time stamps as files spell them: ISO 8601 text or integers since 1970."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+# Integers are recognised by magnitude. In seconds the window is 1973 to 2100; the windows of the
+# four units do not overlap, and a compact date such as 20220101 is in none of them.
+_FIRST_SECOND, _LAST_SECOND = 100_000_000, 4_102_444_800
+_NANOSECONDS = {"seconds": 10**9, "milliseconds": 10**6, "microseconds": 10**3, "nanoseconds": 1}
+
+_TEXT_EXPECTED = (
+    "Expected ISO 8601 text, such as 2022-01-31 23:59:00, or integer s, ms, us or ns since 1970; "
+    "fix the cell, and spell the whole column one way."
+)
+
+
+class BadStampError(ValueError):
+    """A cell that is no time stamp.
+
+    Attributes:
+        row: Its 0-based row. The message starts with the cell's value and what is wrong with it.
+    """
+
+    def __init__(self, row: int, message: str) -> None:
+        super().__init__(message)
+        self.row = row
+
+
+def parse_stamps(cells: pd.Series[str]) -> tuple[np.ndarray[Any, Any], str]:
+    """Read a column of time stamps; the first cell decides between text and integers.
+
+    Args:
+        cells: At least one cell, as text.
+
+    Returns:
+        UTC stamps, datetime64[ns] of the column's length, and words that name the spelling.
+
+    Raises:
+        BadStampError: The first cell that cannot be read.
+    """
+    if str(cells.iloc[0]).strip().lstrip("+-").isdigit():
+        return _parse_integers(cells)
+    return _parse_text(cells), "ISO 8601 text"
+
+
+def _parse_text(cells: pd.Series[str]) -> np.ndarray[Any, Any]:
+    try:
+        parsed = pd.to_datetime(cells, format="ISO8601", utc=True, errors="raise")
+    except (ValueError, OverflowError) as error:
+        for row, cell in enumerate(cells):
+            if pd.isna(pd.to_datetime(cell, format="ISO8601", utc=True, errors="coerce")):
+                raise BadStampError(row, f"{cell!r}. {_TEXT_EXPECTED}") from None
+        raise BadStampError(0, f"unreadable ({error}). {_TEXT_EXPECTED}") from None
+    missing = parsed.isna().to_numpy()
+    if missing.any():
+        row = int(np.argmax(missing))
+        raise BadStampError(row, f"{cells.iloc[row]!r}. {_TEXT_EXPECTED}")
+    return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
+
+
+def _parse_integers(cells: pd.Series[str]) -> tuple[np.ndarray[Any, Any], str]:
+    try:
+        counts = cells.to_numpy(dtype=object).astype(np.int64)
+    except (ValueError, OverflowError):
+        for row, cell in enumerate(cells):
+            digits = str(cell).strip().lstrip("+-")
+            if not digits.isdigit() or len(digits) > 19:
+                raise BadStampError(row, f"{cell!r}. {_TEXT_EXPECTED}") from None
+        raise BadStampError(0, f"an integer beyond 64 bits. {_TEXT_EXPECTED}") from None
+    inside = {unit: _in_window(counts, scale) for unit, scale in _NANOSECONDS.items()}
+    unit = next((unit for unit, mask in inside.items() if mask[0]), None)
+    if unit is None:
+        raise BadStampError(
+            0,
+            f"{counts[0]}, an integer that is no date from 1973 to 2100 in any unit. "
+            "Expected s, ms, us or ns since 1970; write ISO 8601 text, such as 2022-01-31.",
+        )
+    if not inside[unit].all():
+        row = int(np.argmin(inside[unit]))
+        other = next((name for name, mask in inside.items() if mask[row]), "no known unit")
+        raise BadStampError(
+            row,
+            f"{counts[row]}, in {other}, while the first row is in {unit}. Expected one unit "
+            "throughout; convert the others, or write ISO 8601 text.",
+        )
+    return (counts * _NANOSECONDS[unit]).astype("datetime64[ns]"), f"integer {unit} since 1970"
+
+
+def _in_window(counts: np.ndarray[Any, Any], nanoseconds: int) -> np.ndarray[Any, Any]:
+    per_second = 10**9 // nanoseconds
+    return np.asarray((counts >= _FIRST_SECOND * per_second) & (counts < _LAST_SECOND * per_second))

@@ -1,0 +1,388 @@
+"""The only ledger: what a fill, a funding payment, an exit and a walk over bars do to an account.
+
+Pure arithmetic on one account record (`types.LANE_DTYPE`) under one set of rules
+(`types.RULES_DTYPE`). Quote currency is cash; quantities are signed base units; prices are quote
+per base unit. Every environment goes through these functions and through no others.
+
+Equity at price m is ``wallet + quantity * (m - entry_price)``.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gym_trade.jit import jit
+from gym_trade.philox import DOMAIN_SLIPPAGE, uniform
+from gym_trade.types import (
+    CLOSE,
+    HIGH,
+    LIQUIDATION,
+    LOW,
+    MARGIN_CALL,
+    NO_EXIT,
+    OPEN,
+    ORDER_FILLED,
+    ORDER_NONE,
+    ORDER_REFUSED,
+    SLOT_EXIT,
+    STOP_LOSS,
+    TAKE_PROFIT,
+)
+
+# A lot count that is whole but for rounding errors counts as whole.
+LOT_TOLERANCE = 1e-9
+SMALLEST_PRICE = 1e-300
+
+
+@jit
+def equity_at(account, price):  # type: ignore[no-untyped-def]
+    """Equity in quote currency with the position marked at `price`."""
+    return account.wallet + account.quantity * (price - account.entry_price)
+
+
+@jit
+def slippage_rate(account, rules, slot):  # type: ignore[no-untyped-def]
+    """The slippage of one fill: fixed, or drawn for (seed, episode, step, slot)."""
+    if rules.uniform_slippage == 0:
+        return rules.slippage
+    draw = uniform(account.seed, account.episode, account.steps, slot, DOMAIN_SLIPPAGE)
+    return rules.slippage * draw
+
+
+@jit
+def slipped(reference_price, quantity, slippage):  # type: ignore[no-untyped-def]
+    """The fill price of an order: slippage is adverse, buys pay more and sells get less."""
+    if quantity > 0.0:
+        return reference_price * (1.0 + slippage)
+    return reference_price * (1.0 - slippage)
+
+
+@jit
+def close_trade(account, wallet):  # type: ignore[no-untyped-def]
+    """Count a finished round trip; its profit is the change of the wallet, net of all costs."""
+    profit = wallet - account.trade_wallet
+    account.n_trades += 1
+    if profit > 0.0:
+        account.n_wins += 1
+        account.gross_profit += profit
+    else:
+        account.gross_loss -= profit
+
+
+@jit
+def fill(account, quantity, price, reference_price, fee):  # type: ignore[no-untyped-def]
+    """Apply one execution and book its fee and slippage.
+
+    Args:
+        account: The account record, changed in place.
+        quantity: Base units, signed, > 0 buys. Minus the position closes it exactly.
+        price: Fill price, after slippage.
+        reference_price: The price before slippage.
+        fee: Fee in quote currency. Afterwards equity at `price` is lower by exactly the fee.
+    """
+    held = account.quantity
+    target = held + quantity
+    reduces = held * quantity < 0.0
+    if held == 0.0:
+        account.trade_wallet = account.wallet
+    if not reduces:
+        notional = held * account.entry_price + quantity * price
+        account.entry_price = price if held == 0.0 else notional / target
+        account.opened = 1 if held == 0.0 else account.opened
+        account.wallet -= fee
+    else:
+        closed = -quantity if abs(quantity) <= abs(held) else held
+        account.wallet += closed * (price - account.entry_price)
+        if target == 0.0:
+            account.wallet -= fee
+            close_trade(account, account.wallet)
+            account.entry_price = 0.0
+        elif target * held < 0.0:
+            # A flip is one order: the closing share of its fee belongs to the old round trip.
+            closing_fee = fee * abs(held / quantity)
+            close_trade(account, account.wallet - closing_fee)
+            account.trade_wallet = account.wallet - closing_fee
+            account.wallet -= fee
+            account.entry_price = price
+            account.opened = 1
+        else:
+            account.wallet -= fee
+    account.quantity = target
+    account.fees += fee
+    account.slippage_cost += abs(quantity * (price - reference_price))
+    account.turnover += abs(quantity) * price
+    account.fill_quantity = quantity
+    account.fill_price = price
+    account.fill_reference = reference_price
+    account.fill_fee = fee
+
+
+@jit
+def go_flat(account):  # type: ignore[no-untyped-def]
+    """Forget what belonged to the position that was just closed."""
+    account.held_level = 0.0
+    account.stop_price = 0.0
+    account.target_price = 0.0
+
+
+@jit
+def order_quantity(account, rules, level, buy_price, sell_price):  # type: ignore[no-untyped-def]
+    """The quantity that brings the exposure after the trade and its fee to ``level * leverage``.
+
+    Solves ``(q + dq) x = level L (E(x) - f |dq| x)`` for dq, first as a buy at `buy_price`, then
+    as a sell at `sell_price`.
+
+    Returns:
+        (quantity, solvable): 0.0 where neither side moves the position; `solvable` is False where
+        that is for want of positive equity at the price it would trade at.
+    """
+    exposure = level * rules.leverage
+    held = account.quantity
+    equity = equity_at(account, buy_price)
+    if equity <= 0.0:
+        return 0.0, False
+    quantity = (exposure * equity - held * buy_price) / (
+        buy_price * (1.0 + exposure * rules.fee_rate)
+    )
+    if quantity > 0.0:
+        return quantity, True
+    equity = equity_at(account, sell_price)
+    if equity <= 0.0:
+        return 0.0, False
+    quantity = (exposure * equity - held * sell_price) / (
+        sell_price * (1.0 - exposure * rules.fee_rate)
+    )
+    return min(quantity, 0.0), True
+
+
+@jit
+def affordable(account, rules, quantity, price):  # type: ignore[no-untyped-def]
+    """Isolated margin: cut an increase to what the free wallet can margin, fee included."""
+    free = max(account.wallet - abs(account.quantity) * account.entry_price / rules.leverage, 0.0)
+    limit = free / (price * (1.0 / rules.leverage + rules.fee_rate))
+    return math.copysign(min(abs(quantity), limit), quantity)
+
+
+@jit
+def whole_lots(quantity, lot_size):  # type: ignore[no-untyped-def]
+    """Round a quantity's size down to a multiple of `lot_size`."""
+    lots = math.floor(abs(quantity) / lot_size + LOT_TOLERANCE)
+    return math.copysign(lots * lot_size, quantity)
+
+
+@jit
+def place_level_order(account, rules, level, reference_price, slippage):  # type: ignore[no-untyped-def]
+    """Turn a level in [-1, 1] into an order and fill it.
+
+    A level as near to the held one as the rebalance threshold is no order; 0 always closes, to a
+    quantity of exactly 0. A refused order (too small, or no margin for it) leaves the held level.
+
+    Returns:
+        ORDER_NONE, ORDER_FILLED or ORDER_REFUSED.
+    """
+    closes = level == 0.0 and account.quantity != 0.0
+    if not closes and not abs(level - account.held_level) > rules.rebalance_threshold:
+        return ORDER_NONE
+    if level == 0.0:
+        quantity = -account.quantity
+    else:
+        quantity, solvable = order_quantity(
+            account,
+            rules,
+            level,
+            slipped(reference_price, 1.0, slippage),
+            slipped(reference_price, -1.0, slippage),
+        )
+        if not solvable:
+            return ORDER_REFUSED
+    if quantity == 0.0:
+        account.held_level = level
+        return ORDER_NONE
+    price = slipped(reference_price, quantity, slippage)
+    if level != 0.0:
+        if rules.isolated != 0 and account.quantity * quantity >= 0.0:
+            quantity = affordable(account, rules, quantity, price)
+        if rules.lot_size > 0.0:
+            quantity = whole_lots(quantity, rules.lot_size)
+            if abs(account.quantity + quantity) < LOT_TOLERANCE * rules.lot_size:
+                quantity = -account.quantity  # flat, not a rounding error's worth of position
+        if quantity == 0.0 or abs(quantity) * price < rules.min_notional:
+            return ORDER_REFUSED
+    fill(account, quantity, price, reference_price, abs(quantity) * price * rules.fee_rate)
+    account.held_level = level
+    return ORDER_FILLED
+
+
+@jit
+def liquidation_price(account, rules):  # type: ignore[no-untyped-def]
+    """The price at which the position is liquidated; 0.0 where no price does that.
+
+    Cross: where equity equals the maintenance margin ``mmr |q| m``. Isolated: where the margin
+    ``|q| p / L`` less the loss does.
+    """
+    quantity = account.quantity
+    if quantity == 0.0 or (rules.leverage <= 1.0 and quantity > 0.0):
+        return 0.0
+    rate = rules.maintenance_rate
+    if rules.isolated != 0:
+        if quantity > 0.0:
+            return account.entry_price * (1.0 - 1.0 / rules.leverage) / (1.0 - rate)
+        return account.entry_price * (1.0 + 1.0 / rules.leverage) / (1.0 + rate)
+    price = (quantity * account.entry_price - account.wallet) / (quantity - rate * abs(quantity))
+    # A short without equity at any price is liquidated at whatever price comes.
+    return max(price, 0.0 if quantity > 0.0 else SMALLEST_PRICE)
+
+
+@jit
+def crossed(quantity, price, level):  # type: ignore[no-untyped-def]
+    """Whether `price` is at `level` or beyond it, on the losing side of the position."""
+    return price <= level if quantity > 0.0 else price >= level
+
+
+@jit
+def liquidate(account, rules, price, bar_open, slippage):  # type: ignore[no-untyped-def]
+    """Close the position by force, at the worse of its liquidation price and the bar's open.
+
+    The loss is capped: at zero equity (cross) or at the posted margin, as far as the wallet holds
+    it (isolated). What the cap absorbs is booked as shortfall, and the fee counted is the one that
+    could still be paid.
+    """
+    quantity = account.quantity
+    reference = min(price, bar_open) if quantity > 0.0 else max(price, bar_open)
+    fill_price = slipped(reference, -quantity, slippage)
+    floor = 0.0
+    if rules.isolated != 0:
+        margin = abs(quantity) * account.entry_price / rules.leverage
+        floor = account.wallet - max(min(margin, account.wallet), 0.0)
+    left = account.wallet + quantity * (fill_price - account.entry_price)
+    fee = abs(quantity) * fill_price * rules.liquidation_fee_rate
+    absorbed = max(floor - left, 0.0)
+    # The cap is credited first, so that the round trip is closed at what was really lost.
+    account.wallet += absorbed
+    account.shortfall += absorbed
+    fill(account, -quantity, fill_price, reference, min(fee, max(left - floor, 0.0)))
+    if fee > left - floor:
+        account.wallet = floor  # exactly the cap, without the sum's rounding error
+    account.liquidations += 1
+    go_flat(account)
+
+
+@jit
+def exit_at_open(account, liquidation, bar_open):  # type: ignore[no-untyped-def]
+    """The exit that a bar's open has gapped into; liquidation goes before the stop."""
+    quantity = account.quantity
+    if liquidation > 0.0 and crossed(quantity, bar_open, liquidation):
+        return LIQUIDATION
+    if account.stop_price > 0.0 and crossed(quantity, bar_open, account.stop_price):
+        return STOP_LOSS
+    if account.target_price > 0.0 and crossed(-quantity, bar_open, account.target_price):
+        return TAKE_PROFIT
+    return NO_EXIT
+
+
+@jit
+def exit_in_range(account, liquidation, high, low):  # type: ignore[no-untyped-def]
+    """The exit that a bar's range reaches.
+
+    The nearer of stop and liquidation wins, a tie is the stop's; both go before a take-profit
+    inside the same bar, because the order of prices within a bar is not known.
+    """
+    quantity = account.quantity
+    adverse, favourable = (low, high) if quantity > 0.0 else (high, low)
+    stop = account.stop_price
+    stops = stop > 0.0 and crossed(quantity, adverse, stop)
+    target = account.target_price
+    if target > 0.0 and crossed(-quantity, favourable, target):
+        if stops:
+            account.ambiguous_bars += 1
+    else:
+        target = 0.0
+    if liquidation > 0.0 and crossed(quantity, adverse, liquidation):
+        if stops and crossed(-quantity, stop, liquidation):
+            return STOP_LOSS
+        return LIQUIDATION
+    if stops:
+        return STOP_LOSS
+    return TAKE_PROFIT if target > 0.0 else NO_EXIT
+
+
+@jit
+def execute_exit(account, rules, reason, liquidation, bar_open):  # type: ignore[no-untyped-def]
+    """Carry out an exit: at its own level, or at the open where the open is beyond it."""
+    slippage = slippage_rate(account, rules, SLOT_EXIT)
+    if reason == LIQUIDATION:
+        liquidate(account, rules, liquidation, bar_open, slippage)
+        return
+    quantity = account.quantity
+    if reason == STOP_LOSS:
+        worse_open = crossed(quantity, bar_open, account.stop_price)
+        reference = bar_open if worse_open else account.stop_price
+    elif reason == TAKE_PROFIT:
+        better_open = crossed(-quantity, bar_open, account.target_price)
+        reference = bar_open if better_open else account.target_price
+        slippage = 0.0
+    else:  # a margin call trades at the close, which the caller passes
+        reference = bar_open
+    price = slipped(reference, -quantity, slippage)
+    fill(account, -quantity, price, reference, abs(quantity) * price * rules.fee_rate)
+    go_flat(account)
+
+
+@jit
+def margin_called(account, rules, close):  # type: ignore[no-untyped-def]
+    """Whether equity at a bar's close is below the margin call's share of the initial margin."""
+    if rules.margin_call_threshold == 0.0:
+        return False
+    margin = abs(account.quantity) * close / rules.leverage
+    return equity_at(account, close) < rules.margin_call_threshold * margin
+
+
+@jit
+def settle_funding(account, rate, bar_open):  # type: ignore[no-untyped-def]
+    """Pay or receive funding on the signed notional at the bar's open; longs pay a positive rate."""
+    payment = -rate * account.quantity * bar_open
+    account.wallet += payment
+    account.funding += payment
+
+
+@jit
+def advance(account, rules, bars, funding, first, last):  # type: ignore[no-untyped-def]
+    """Walk the base bars ``first <= bar < last`` with the position until it exits.
+
+    Per bar: funding due at its open, the gap check at its open, its range, the margin call at its
+    close. The bar in which the order filled at its open is walked like any other.
+
+    Args:
+        account: The account record, changed in place.
+        rules: The rules record.
+        bars: float64 (n, 4): open, high, low, close.
+        funding: float64 (n,), the rate settled at each bar's open, 0 where none is due; may be
+            empty when the rules have no funding.
+        first: Index of the first bar.
+        last: Index after the last bar.
+
+    Returns:
+        (reason, bar): the exit's reason code and bar, or (NO_EXIT, last - 1).
+    """
+    if account.quantity == 0.0:
+        return NO_EXIT, last - 1
+    liquidation = liquidation_price(account, rules)
+    watched = liquidation > 0.0 or account.stop_price > 0.0 or account.target_price > 0.0
+    if not watched and rules.has_funding == 0 and rules.margin_call_threshold == 0.0:
+        return NO_EXIT, last - 1
+    for bar in range(first, last):
+        bar_open = bars[bar, OPEN]
+        if rules.has_funding != 0 and funding[bar] != 0.0:
+            settle_funding(account, funding[bar], bar_open)
+            liquidation = liquidation_price(account, rules)
+        reason = exit_at_open(account, liquidation, bar_open)
+        if reason == NO_EXIT:
+            reason = exit_in_range(account, liquidation, bars[bar, HIGH], bars[bar, LOW])
+        if reason != NO_EXIT:
+            execute_exit(account, rules, reason, liquidation, bar_open)
+            return reason, bar
+        close = bars[bar, CLOSE]
+        if margin_called(account, rules, close):
+            execute_exit(account, rules, MARGIN_CALL, liquidation, close)
+            return MARGIN_CALL, bar
+    return NO_EXIT, last - 1

@@ -1,0 +1,151 @@
+"""The scalar environments: each one lane of the vector kernel."""
+
+from __future__ import annotations
+
+import datetime
+from typing import Any
+
+import gymnasium
+import numpy as np
+import pandas as pd
+
+from gym_trade.config import SequentialConfig
+from gym_trade.engine import SEED_LIMIT, Engine
+from gym_trade.market import Market
+from gym_trade.spaces import (
+    Part,
+    action_space,
+    flat_layout,
+    observation_space,
+    single_observation,
+)
+from gym_trade.types import LIQUIDATION, REASON_NAMES
+from gym_trade.vector import read_levels
+
+EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
+ONE_LANE = np.ones(1, np.bool_)
+
+
+class SequentialEnv(gymnasium.Env[Any, Any]):
+    """Sequential trading: at each decision, choose the level of exposure to hold.
+
+    What a step computes stands in the README under "How a step works". It is one lane of
+    `VectorTradeEnv`: the same kernel and the same numbers.
+
+    Args:
+        config: A whole configuration; keywords take precedence over it.
+        **arguments: Fields of `SequentialConfig`.
+
+    Raises:
+        ValueError: An argument is unknown, out of range, or does not fit the market.
+    """
+
+    metadata: dict[str, Any] = {"render_modes": []}  # noqa: RUF012
+
+    def __init__(self, config: SequentialConfig | None = None, **arguments: Any) -> None:
+        self.config = SequentialConfig.from_arguments(config, arguments)
+        self.render_mode = self.config.render_mode
+        self.engine = Engine(self.config, 1, record_fills=True)
+        self.layout: tuple[Part, ...] = flat_layout(self.engine)
+        self.observation_space = observation_space(self.engine)
+        self.action_space = action_space(self.engine)
+
+    def reset(
+        self, *, seed: int | None = None, options: dict[str, Any] | None = None
+    ) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode: with `seed` the first one of that seed, without it the next one.
+
+        Args:
+            seed: 0 to 2**63 - 1, or None.
+            options: None or empty; there are none.
+
+        Returns:
+            (observation, info).
+
+        Raises:
+            ValueError: The seed is out of range, or there are options.
+        """
+        if options:
+            raise ValueError(f"options: unknown key {sorted(options)[0]!r}; there are none.")
+        if seed is not None and not 0 <= seed < SEED_LIMIT:
+            raise ValueError(f"seed={seed}: expected 0 to {SEED_LIMIT - 1}.")
+        super().reset(seed=seed)
+        if seed is not None:
+            self.engine.seed(np.array([seed], np.int64))
+        observations = np.empty((1, self.engine.width), np.float32)
+        self.engine.reset(ONE_LANE, observations)
+        return single_observation(self.engine, self.layout, observations[0]), self._info()
+
+    def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Take one decision.
+
+        Args:
+            action: An index into the levels, or an array of one float for a continuous level.
+
+        Returns:
+            (observation, reward, terminated, truncated, info).
+
+        Raises:
+            ValueError: The action is out of range or NaN.
+            RuntimeError: Before the first reset, or after the episode's end.
+        """
+        engine = self.engine
+        levels = read_levels(engine, np.asarray(action).reshape(1), 1)
+        if engine.lanes[0].ended:
+            when = "after the episode's end" if engine.seeded else "before the first reset"
+            raise RuntimeError(f"step {when}: call reset first.")
+        observations = np.empty((1, engine.width), np.float32)
+        engine.step(levels, observations)
+        terminated, truncated = bool(engine.terminated[0]), bool(engine.truncated[0])
+        info = self._info()
+        if terminated or truncated:
+            info["metrics"] = engine.metrics(0)
+        observation = single_observation(engine, self.layout, observations[0])
+        return observation, float(engine.rewards[0]), terminated, truncated, info
+
+    def close(self) -> None:
+        """Release the engine's threads, if any."""
+        self.engine.close()
+
+    @property
+    def markets(self) -> tuple[Market, ...]:
+        """The markets, in the order of their numbers."""
+        return self.engine.markets
+
+    def fills(self) -> pd.DataFrame:
+        """The fills of the last step, in order: bar (index into the market's base bars), quantity,
+        reference_price (before slippage), price, fee, reason.
+        """  # noqa: D205
+        rows = self.engine.fills[0]
+        frame = pd.DataFrame.from_records(np.asarray(rows[rows["reason"] > 0]))
+        frame["reason"] = [REASON_NAMES[code] for code in frame["reason"]]
+        return frame
+
+    def _info(self) -> dict[str, Any]:
+        lane = self.engine.lanes[0]
+        instant = int(self.engine.grid.instants[lane.decision])
+        reason = int(lane.exit_reason)
+        info = {
+            "portfolio_value": float(lane.equity),
+            "cash": float(lane.wallet),
+            "position": float(lane.quantity),
+            "entry_price": float(lane.entry_price),
+            "price": float(lane.price),
+            "timestamp": (EPOCH + datetime.timedelta(microseconds=instant // 1000)).isoformat(),
+            "fees_paid": float(lane.fees),
+            "slippage_cost": float(lane.slippage_cost),
+            "funding_paid": 0.0 - float(lane.funding),
+            "shortfall": float(lane.shortfall),
+            "turnover": float(lane.turnover),
+            "n_trades": int(lane.n_trades),
+            "liquidated": reason == LIQUIDATION or self._opening_liquidation(),
+            "exit_reason": REASON_NAMES[reason],
+            "ambiguous_bars": int(lane.ambiguous_bars),
+            "refused_orders": int(lane.refused_orders),
+        }
+        if len(self.markets) > 1:
+            info["market"] = self.engine.market_names[int(lane.market)]
+        return info
+
+    def _opening_liquidation(self) -> bool:
+        return bool(self.engine.fills[0, 0].reason == LIQUIDATION)

@@ -1,0 +1,167 @@
+"""What an observation shows of a bar: the default features, and the check of a user's own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+
+from gym_trade.types import Float32, Float64
+from gym_trade.validation import MarketDataError
+
+FeatureFunction = Callable[[pd.DataFrame], pd.DataFrame]
+
+DEFAULT_NAMES = ("open", "high", "low", "close", "volume")
+
+
+def trailing_mean(values: Float64, length: int) -> Float64:
+    """The mean of the last `length` values at each position, NaN before there are that many.
+
+    Each sum joins the tail of one block of `length` values to the head of the next (van Herk's
+    scheme), so nothing is ever subtracted: a stretch of zeros gives exactly 0, a mean does not
+    drift along the series, and no later value has any part in it.
+
+    Args:
+        values: float64 (n,).
+        length: Window, >= 1.
+
+    Returns:
+        float64 (n,).
+    """
+    count = len(values)
+    means = np.full(count, np.nan)
+    if count < length:
+        return means
+    padded = np.zeros(-(-count // length) * length)
+    padded[:count] = values
+    blocks = padded.reshape(-1, length)
+    heads = np.cumsum(blocks, axis=1).ravel()[:count]
+    tails = np.cumsum(blocks[:, ::-1], axis=1)[:, ::-1].ravel()[:count]
+    ends = np.arange(length - 1, count)
+    starts = ends - (length - 1)
+    means[length - 1 :] = np.where(starts % length == 0, heads[ends], tails[starts] + heads[ends])
+    return means / length
+
+
+def default_features(bars: pd.DataFrame, window: int) -> pd.DataFrame:
+    """Five causal, stationary features of each bar.
+
+    Args:
+        bars: open, high, low, close, volume, indexed by the bars' open times.
+        window: The frame's window length, over which the mean log volume is taken.
+
+    Returns:
+        A frame with the same index: log(open / previous close), log(high / close),
+        log(low / close), log(close / previous close), and log1p(volume) less its trailing mean.
+        The rows that lack a previous close or a full mean hold NaN.
+    """
+    opens, highs, lows, closes = (
+        bars[name].to_numpy(np.float64) for name in ("open", "high", "low", "close")
+    )
+    previous = np.concatenate(([np.nan], closes[:-1]))
+    volume = np.log1p(bars["volume"].to_numpy(np.float64))
+    columns = (
+        np.log(opens / previous),
+        np.log(highs / closes),
+        np.log(lows / closes),
+        np.log(closes / previous),
+        volume - trailing_mean(volume, window),
+    )
+    return pd.DataFrame(dict(zip(DEFAULT_NAMES, columns, strict=True)), index=bars.index)
+
+
+def _table(result: object, bars: pd.DataFrame, where: str) -> pd.DataFrame:
+    if not isinstance(result, pd.DataFrame) or not result.index.equals(bars.index):
+        raise ValueError(
+            f"features for {where} must return a DataFrame with the index of the bars it was given "
+            f"({len(bars)} rows), got {type(result).__name__}"
+            + (f" with {len(result)} rows." if isinstance(result, pd.DataFrame) else ".")
+        )
+    if result.shape[1] == 0:
+        raise ValueError(f"features for {where} returned a DataFrame without columns.")
+    return result
+
+
+def check_look_ahead(function: FeatureFunction, bars: pd.DataFrame, where: str = "bars") -> None:
+    """Refuse a feature function whose past output changes when the future is cut off.
+
+    The function is run on the whole frame and on a few prefixes of it. A causal feature gives the
+    same rows either way (to one part in a million, for sums that are grouped differently).
+
+    Args:
+        function: ``features(bars) -> frame``.
+        bars: Bars to try it on, indexed by open time.
+        where: What the bars are, for the message.
+
+    Raises:
+        ValueError: The output is no aligned frame, or row values depend on later bars.
+    """
+    whole = _table(function(bars.copy()), bars, where)
+    count = len(bars)
+    for cut in sorted({max(2, count // 4), max(2, count // 2), max(2, count - 1)}):
+        if cut >= count:
+            continue
+        prefix = bars.iloc[:cut]
+        part = _table(function(prefix.copy()), prefix, where)
+        if list(part.columns) != list(whole.columns):
+            raise ValueError(f"features for {where}: the columns change with the length of input.")
+        left, right = part.to_numpy(np.float64), whole.iloc[:cut].to_numpy(np.float64)
+        differs = ~np.isclose(left, right, rtol=1e-6, atol=1e-12, equal_nan=True)
+        if differs.any():
+            row, column = (int(index) for index in np.argwhere(differs)[0])
+            raise ValueError(
+                f"features for {where} look ahead: column {whole.columns[column]!r} at "
+                f"{bars.index[row]} is {left[row, column]} when the bars end at "
+                f"{bars.index[cut - 1]}, but {right[row, column]} when later bars are there too. "
+                "Use only the bar itself and earlier ones (rolling or expanding windows, shift > "
+                "0, no statistics of the whole frame)."
+            )
+
+
+def feature_matrix(
+    bars: pd.DataFrame,
+    window: int,
+    features: FeatureFunction | str | None,
+    where: str,
+) -> Float32:
+    """The features of one time frame's bars.
+
+    Args:
+        bars: open, high, low, close, volume and any ``feature_*`` columns, indexed by open time.
+        window: The frame's window length.
+        features: None for the default features followed by the input's ``feature_*`` columns,
+            "default" for the former alone, "columns" for the latter alone, or a function.
+        where: The frame's name, for messages.
+
+    Returns:
+        float32 (bars, features), read in time order; rows before the first complete one are NaN.
+
+    Raises:
+        MarketDataError: A value after the first complete row is not finite.
+        ValueError: The function looks ahead or returns something else than an aligned frame.
+    """
+    ready = [name for name in bars.columns if name.startswith("feature_")]
+    if callable(features):
+        check_look_ahead(features, bars, where)
+        table = _table(features(bars.copy()), bars, where)
+    elif features == "columns":
+        if not ready:
+            raise ValueError("features='columns', but the input has no column named feature_*.")
+        table = bars[ready]
+    else:
+        table = default_features(bars, window)
+        if features is None and ready:
+            table = pd.concat([table, bars[ready]], axis=1)
+    matrix = np.ascontiguousarray(table.to_numpy(np.float64)).astype(np.float32)
+    finite = np.isfinite(matrix).all(axis=1)
+    first = int(finite.argmax()) if finite.any() else len(matrix)
+    if not finite[first:].all():
+        row = first + int((~finite[first:]).argmax())
+        column = int((~np.isfinite(matrix[row])).argmax())
+        raise MarketDataError(
+            f"feature {table.columns[column]!r} of {where} is {matrix[row, column]} at "
+            f"{bars.index[row]}; after the first complete row every value must be finite. Fill or "
+            "drop it in the feature's own way (an environment never does)."
+        )
+    return matrix

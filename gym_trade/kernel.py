@@ -1,0 +1,321 @@
+"""One step of one lane, and the loop over lanes: reset, order, walk, mark, reward, observation.
+
+Every environment is this kernel: the scalar one with a single lane, a vector one with many. It
+allocates nothing, trusts its input (the doors have checked it) and writes into the caller's arrays.
+"""
+
+from __future__ import annotations
+
+import math
+
+from gym_trade.accounting import (
+    advance,
+    crossed,
+    equity_at,
+    liquidate,
+    liquidation_price,
+    place_level_order,
+    slippage_rate,
+)
+from gym_trade.jit import jit
+from gym_trade.metrics import observe_return, start_moments
+from gym_trade.philox import (
+    DOMAIN_RESET,
+    RESET_CASH,
+    RESET_MARKET,
+    RESET_START,
+    uniform,
+    uniform_index,
+)
+from gym_trade.types import (
+    AGENT,
+    CLOSE,
+    DIFFERENTIAL_SHARPE,
+    DRAWDOWN_PENALTY,
+    LIQUIDATION,
+    LOG_RETURN,
+    NEXT_STEP,
+    NO_EXIT,
+    OPEN,
+    ORDER_FILLED,
+    ORDER_NONE,
+    ORDER_REFUSED,
+    PNL,
+    SAME_STEP,
+    SIMPLE_RETURN,
+    SLOT_EXIT,
+    SLOT_OPENING_LIQUIDATION,
+    SLOT_ORDER,
+)
+
+EQUITY_FLOOR = 1e-6  # of the initial cash: makes the log return of a wipe-out finite
+SHARPE_RATE = 0.01  # eta of the differential Sharpe ratio
+DRAWDOWN_FREE = 0.1  # drawdown that costs nothing
+DRAWDOWN_WEIGHT = 5.0
+FLOAT32_MAX = 3.4028234663852886e38
+
+
+@jit
+def reset_lane(lane, rules, ranges, bars, bar_end):  # type: ignore[no-untyped-def]
+    """Begin the episode whose number stands in the lane.
+
+    `ranges` is int64 (markets, 2): each market's first decision that an episode may start at and
+    its last mark, as indices into `bar_end`.
+    """
+    seed, episode = lane.seed, lane.episode
+    market = uniform_index(seed, episode, RESET_MARKET, ranges.shape[0])
+    first, last = ranges[market, 0], ranges[market, 1]
+    start = first
+    if rules.random_start != 0:
+        steps = max(rules.episode_steps, 1)
+        start = first + uniform_index(seed, episode, RESET_START, last - first - steps + 1)
+    cash = rules.cash_low
+    if rules.cash_high > cash:
+        draw = uniform(seed, episode, 0, RESET_CASH, DOMAIN_RESET)
+        cash += (rules.cash_high - cash) * draw
+    lane.market = market
+    lane.decision = start
+    lane.last_decision = last
+    lane.steps = 0
+    lane.ended = 0
+    lane.wallet = lane.initial_cash = lane.equity = cash
+    lane.price = lane.initial_price = bars[bar_end[start] - 1, CLOSE]
+    lane.quantity = lane.entry_price = lane.held_level = 0.0
+    lane.stop_price = lane.target_price = 0.0
+    lane.steps_held = lane.opened = 0
+    lane.exit_reason = lane.order_code = 0
+    lane.fees = lane.slippage_cost = lane.funding = lane.shortfall = lane.turnover = 0.0
+    lane.refused_orders = lane.ambiguous_bars = lane.liquidations = 0
+    lane.trade_wallet = cash
+    lane.n_trades = lane.n_wins = 0
+    lane.gross_profit = lane.gross_loss = 0.0
+    lane.sharpe_first = lane.sharpe_second = 0.0
+    start_moments(lane)
+
+
+@jit
+def exposure_of(lane):  # type: ignore[no-untyped-def]
+    """Notional over equity at the mark; 0.0 where equity is not positive."""
+    return abs(lane.quantity) * lane.price / lane.equity if lane.equity > 0.0 else 0.0
+
+
+@jit
+def write_account_state(lane, rules, out):  # type: ignore[no-untyped-def]
+    """Write the six numbers of the account state into `out`, float32 (6,)."""
+    quantity, price = lane.quantity, lane.price
+    out[0] = min(exposure_of(lane), FLOAT32_MAX)
+    direction = 0.0
+    profit = 0.0
+    distance = 1.0
+    if quantity != 0.0:
+        direction = 1.0 if quantity > 0.0 else -1.0
+        profit = direction * (price - lane.entry_price) / lane.entry_price
+        liquidation = liquidation_price(lane, rules)
+        if liquidation > 0.0:
+            distance = min(abs(price - liquidation) / price, 1.0)
+    out[1] = direction
+    out[2] = min(profit, FLOAT32_MAX)
+    out[3] = lane.steps_held
+    out[4] = rules.leverage
+    out[5] = distance
+
+
+@jit
+def observe(lane, rules, windows, features, out):  # type: ignore[no-untyped-def]
+    """Write one lane's flat observation: each frame's window, then the account state.
+
+    Args:
+        lane: The lane record.
+        rules: The rules record.
+        windows: A pair: int64 (decisions, frames) with each window's first element in `features`,
+            and int64 (frames,) with each window's number of elements; no frames in index mode.
+        features: float32, all frames' feature rows one behind the other.
+        out: float32 (width,).
+    """
+    starts, lengths = windows
+    position = 0
+    for frame in range(lengths.shape[0]):
+        begin = starts[lane.decision, frame]
+        for offset in range(lengths[frame]):
+            out[position + offset] = features[begin + offset]
+        position += lengths[frame]
+    write_account_state(lane, rules, out[position:])
+
+
+@jit
+def reward_of(lane, rules, previous, equity):  # type: ignore[no-untyped-def]
+    """The built-in reward of a step from equity `previous` to `equity`; 0.0 for a custom one.
+
+    Equity is floored at a millionth of the initial cash. The differential Sharpe ratio is that of
+    Moody and Saffell (1998), "Performance functions and reinforcement learning for trading systems
+    and portfolios", with both moments starting at 0; the step that has no variance behind it is 0.
+    """
+    floor = EQUITY_FLOOR * lane.initial_cash
+    before, after = max(previous, floor), max(equity, floor)
+    if rules.reward == LOG_RETURN:
+        return math.log(after / before)
+    if rules.reward == SIMPLE_RETURN:
+        return after / before - 1.0
+    if rules.reward == PNL:
+        return (equity - previous) / lane.initial_cash
+    if rules.reward == DIFFERENTIAL_SHARPE:
+        simple = after / before - 1.0
+        first, second = lane.sharpe_first, lane.sharpe_second
+        first_change, second_change = simple - first, simple * simple - second
+        lane.sharpe_first = first + SHARPE_RATE * first_change
+        lane.sharpe_second = second + SHARPE_RATE * second_change
+        variance = second - first * first
+        if variance <= 1e-18:
+            return 0.0
+        return (second * first_change - 0.5 * first * second_change) / (
+            variance * math.sqrt(variance)
+        )
+    if rules.reward == DRAWDOWN_PENALTY:
+        drawdown = 1.0 - after / lane.peak_equity
+        return math.log(after / before) - DRAWDOWN_WEIGHT * max(drawdown - DRAWDOWN_FREE, 0.0)
+    return 0.0
+
+
+@jit
+def record_fill(fills, slot, lane, bar, reason):  # type: ignore[no-untyped-def]
+    """Copy the lane's last fill into its slot, where fills are recorded at all."""
+    if fills.shape[0] > 0:
+        entry = fills[slot]
+        entry.bar = bar
+        entry.quantity = lane.fill_quantity
+        entry.reference_price = lane.fill_reference
+        entry.price = lane.fill_price
+        entry.fee = lane.fill_fee
+        entry.reason = reason
+
+
+@jit
+def open_bar(lane, rules, bars, first):  # type: ignore[no-untyped-def]
+    """Liquidate what the fill bar's open has already passed; True where that happened."""
+    if rules.fill_at_close != 0 or lane.quantity == 0.0:
+        return False
+    bar_open = bars[first, OPEN]
+    level = liquidation_price(lane, rules)
+    if level == 0.0 or not crossed(lane.quantity, bar_open, level):
+        return False
+    liquidate(lane, rules, level, bar_open, slippage_rate(lane, rules, SLOT_OPENING_LIQUIDATION))
+    lane.exit_reason = LIQUIDATION
+    return True
+
+
+@jit
+def trade(lane, rules, bars, funding, first, last, level, fills):  # type: ignore[no-untyped-def]
+    """Fill the order that follows from `level`, then walk the bars ``first <= bar < last``."""
+    lane.exit_reason = NO_EXIT
+    lane.opened = 0
+    may_trade = True
+    if open_bar(lane, rules, bars, first):
+        record_fill(fills, SLOT_OPENING_LIQUIDATION, lane, first, LIQUIDATION)
+        threshold = rules.bankrupt_threshold * lane.initial_cash
+        may_trade = lane.wallet > 0.0 and lane.wallet >= threshold
+    lane.order_code = ORDER_NONE
+    if may_trade:
+        at_close = rules.fill_at_close != 0
+        bar = first - 1 if at_close else first
+        reference = bars[bar, CLOSE] if at_close else bars[bar, OPEN]
+        slippage = slippage_rate(lane, rules, SLOT_ORDER)
+        lane.order_code = place_level_order(lane, rules, level, reference, slippage)
+        if lane.order_code == ORDER_FILLED:
+            record_fill(fills, SLOT_ORDER, lane, bar, AGENT)
+        elif lane.order_code == ORDER_REFUSED:
+            lane.refused_orders += 1
+    reason, bar = advance(lane, rules, bars, funding, first, last)
+    if reason != NO_EXIT:
+        lane.exit_reason = reason
+        record_fill(fills, SLOT_EXIT, lane, bar, reason)
+
+
+@jit
+def step_lane(lane, rules, bars, funding, bar_end, level, fills):  # type: ignore[no-untyped-def]
+    """Take one decision step.
+
+    Returns:
+        (previous equity, reward, terminated, truncated).
+    """
+    first, last = bar_end[lane.decision], bar_end[lane.decision + 1]
+    previous = lane.equity
+    for slot in range(fills.shape[0]):
+        fills[slot].reason = NO_EXIT
+    trade(lane, rules, bars, funding, first, last, level, fills)
+    if lane.quantity == 0.0:
+        lane.steps_held = 0
+    else:
+        lane.steps_held = 1 if lane.opened != 0 else lane.steps_held + 1
+    lane.decision += 1
+    lane.steps += 1
+    lane.price = bars[last - 1, CLOSE]
+    lane.equity = equity_at(lane, lane.price)
+    observe_return(lane, previous, lane.equity, exposure_of(lane))
+    reward = reward_of(lane, rules, previous, lane.equity)
+    terminated = (
+        lane.equity <= 0.0 or lane.equity < rules.bankrupt_threshold * lane.initial_cash
+    )
+    over = lane.decision == lane.last_decision or lane.steps == rules.episode_steps
+    truncated = over and not terminated
+    lane.ended = 1 if terminated or over else 0
+    return previous, reward, terminated, truncated
+
+
+@jit
+def reset_lanes(mask, observe_all, lanes, rules, ranges, market, windows, features, observations):  # type: ignore[no-untyped-def]
+    """Begin the episode whose number stands in each lane that `mask` (bool (n,)) names.
+
+    Writes those lanes' observations, or every lane's with `observe_all`; see `step_lanes` for the
+    other arguments.
+    """
+    bars, _, bar_end = market
+    for i in range(lanes.shape[0]):
+        if mask[i]:
+            reset_lane(lanes[i], rules[0], ranges, bars, bar_end)
+        if mask[i] or observe_all:
+            observe(lanes[i], rules[0], windows, features, observations[i])
+
+
+@jit
+def step_lanes(begin, end, lanes, rules, ranges, market, windows, features, levels, out, fills):  # type: ignore[no-untyped-def]
+    """Step the lanes ``begin <= i < end`` with autoreset, writing into the arrays of `out`.
+
+    Args:
+        begin: First lane.
+        end: Lane after the last.
+        lanes: Structured (n,), `types.LANE_DTYPE`.
+        rules: Structured (1,), `types.RULES_DTYPE`.
+        ranges: int64 (markets, 2), see `reset_lane`.
+        market: (bars, funding, bar_end) as in `accounting.advance`; `bar_end[d]` is the index after
+            the last base bar of decision d.
+        windows: See `observe`.
+        features: See `observe`.
+        levels: float64 (n,), the level that each lane asks for.
+        out: (observations, final observations, rewards, previous equities, equities, terminated,
+            truncated); final observations are written in SAME_STEP mode only, for ended lanes.
+        fills: Structured (n, 3) to record fills, or (n, 0).
+    """
+    bars, funding, bar_end = market
+    observations, finals, rewards, previous_equities, equities, terminated, truncated = out
+    rule = rules[0]
+    for i in range(begin, end):
+        lane = lanes[i]
+        if lane.ended != 0 and rule.autoreset == NEXT_STEP:
+            lane.episode += 1
+            reset_lane(lane, rule, ranges, bars, bar_end)
+            rewards[i] = 0.0
+            previous_equities[i] = equities[i] = lane.equity
+            terminated[i] = truncated[i] = False
+            for slot in range(fills.shape[1]):
+                fills[i, slot].reason = NO_EXIT
+        else:
+            previous, reward, dead, cut = step_lane(
+                lane, rule, bars, funding, bar_end, levels[i], fills[i]
+            )
+            rewards[i] = reward
+            previous_equities[i], equities[i] = previous, lane.equity
+            terminated[i], truncated[i] = dead, cut
+            if lane.ended != 0 and rule.autoreset == SAME_STEP:
+                observe(lane, rule, windows, features, finals[i])
+                continue  # the facade reads the ended lane's metrics, then resets it
+        observe(lane, rule, windows, features, observations[i])

@@ -1,0 +1,142 @@
+"""The embedded market: simulated minute bars, learnable or not by construction.
+
+The log price is ``log m_t + x_t``. ``m_t`` is a martingale whose volatility switches between a
+calm and a nervous regime (a two-state Markov chain). ``x_t`` is the learnable part: a deviation
+that decays with a half-life of `HALF_LIFE` minutes (a Gaussian AR(1) process, the discrete
+Ornstein-Uhlenbeck process), so that after a rise above the martingale a fall is to be expected and
+the other way round. The "martingale" market has no ``x_t``: its price is a fair game, every
+strategy's expected profit before costs is zero, and nothing can be learned on it.
+
+Each bar's open gaps away from the previous close. High and low are each drawn from the exact law of
+a Brownian bridge's extreme between open and close (see e.g. Glasserman 2003, "Monte Carlo methods
+in financial engineering", section 6.4).
+"""
+
+from __future__ import annotations
+
+import functools
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from gym_trade.jit import jit
+from gym_trade.market import Market
+from gym_trade.types import Float64, Int64
+
+KINDS = ("mean_reverting", "martingale")
+DEFAULT_BARS = 250_000
+
+START_PRICE = 20_000.0
+START_TIME = "2020-01-01"
+CALM_VOLATILITY = 2e-4  # per square root of a minute
+NERVOUS_VOLATILITY = 6e-4
+CALM_MINUTES = 1440.0  # mean stay in each regime
+NERVOUS_MINUTES = 360.0
+GAP_SHARE = 0.05  # of a bar's variance that falls between the last close and the open
+HALF_LIFE = 60.0  # minutes
+DEVIATION = 0.008  # stationary standard deviation of x
+MEAN_VOLUME = 20.0
+
+
+@dataclass(frozen=True)
+class SyntheticPath:
+    """A simulated market with what its bars hide.
+
+    Attributes:
+        frame: open, high, low, close, volume by minute.
+        deviation: x at each bar's close, float64 (bars,); zeros on the martingale market.
+        nervous: Whether each bar is in the nervous regime, int64 (bars,).
+    """
+
+    frame: pd.DataFrame
+    deviation: Float64
+    nervous: Int64
+
+
+@jit
+def autoregression(shocks, decay, start):  # type: ignore[no-untyped-def]
+    """x[t] = decay * x[t-1] + shocks[t], from x[-1] = start."""
+    values = np.empty_like(shocks)
+    value = start
+    for step in range(len(shocks)):
+        value = decay * value + shocks[step]
+        values[step] = value
+    return values
+
+
+@jit
+def regimes(draws, leave_calm, leave_nervous):  # type: ignore[no-untyped-def]
+    """A two-state Markov chain that starts calm (0), int64 like `draws`."""
+    states = np.zeros(len(draws), np.int64)
+    state = 0
+    for step in range(len(draws)):
+        if draws[step] < (leave_nervous if state == 1 else leave_calm):
+            state = 1 - state
+        states[step] = state
+    return states
+
+
+def simulate(
+    kind: str = "mean_reverting", n_bars: int = DEFAULT_BARS, seed: int = 0
+) -> SyntheticPath:
+    """Simulate a market of one-minute bars.
+
+    Args:
+        kind: "mean_reverting" (learnable) or "martingale" (a fair game).
+        n_bars: Number of bars, >= 2.
+        seed: Seed; the same arguments give the same bars.
+
+    Raises:
+        ValueError: Unknown kind, or fewer than two bars.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind!r}: expected one of {', '.join(KINDS)}.")
+    if n_bars < 2:
+        raise ValueError(f"n_bars={n_bars}: expected at least 2.")
+    rng = np.random.Generator(np.random.Philox(seed))
+    nervous = regimes(rng.random(n_bars), 1.0 / CALM_MINUTES, 1.0 / NERVOUS_MINUTES)
+    sigma = np.where(nervous == 1, NERVOUS_VOLATILITY, CALM_VOLATILITY)
+    gap_sigma, bar_sigma = sigma * np.sqrt(GAP_SHARE), sigma * np.sqrt(1.0 - GAP_SHARE)
+    gaps = gap_sigma * rng.standard_normal(n_bars) - 0.5 * gap_sigma**2
+    moves = bar_sigma * rng.standard_normal(n_bars) - 0.5 * bar_sigma**2
+    deviation = np.zeros(n_bars)
+    if kind == "mean_reverting":
+        decay = 0.5 ** (1.0 / HALF_LIFE)
+        scale = DEVIATION * np.sqrt(1.0 - decay**2)
+        start = DEVIATION * rng.standard_normal()
+        deviation = autoregression(scale * rng.standard_normal(n_bars), decay, start)
+        bar_sigma = np.sqrt(bar_sigma**2 + scale**2)
+    log_close = np.log(START_PRICE) + np.cumsum(gaps + moves) + deviation
+    log_open = np.concatenate(([np.log(START_PRICE)], log_close[:-1])) + gaps
+    middle, spread = 0.5 * (log_open + log_close), (log_close - log_open) ** 2
+    extremes = -2.0 * bar_sigma**2 * np.log1p(-rng.random((2, n_bars)))
+    reach_up, reach_down = 0.5 * np.sqrt(spread + extremes)
+    opens, closes = np.exp(log_open), np.exp(log_close)
+    frame = pd.DataFrame(
+        {
+            "open": opens,
+            # rounding must not put a high below its own close
+            "high": np.maximum(np.exp(middle + reach_up), np.maximum(opens, closes)),
+            "low": np.minimum(np.exp(middle - reach_down), np.minimum(opens, closes)),
+            "close": closes,
+            "volume": MEAN_VOLUME * (1.0 + 2.0 * nervous) * rng.gamma(2.0, 0.5, n_bars),
+        },
+        index=pd.date_range(START_TIME, periods=n_bars, freq="1min", name="timestamp"),
+    )
+    return SyntheticPath(frame, deviation, nervous)
+
+
+def make_frame(
+    kind: str = "mean_reverting", n_bars: int = DEFAULT_BARS, seed: int = 0
+) -> pd.DataFrame:
+    """The bars of `simulate`: open, high, low, close, volume by minute, UTC without a zone."""
+    return simulate(kind, n_bars, seed).frame
+
+
+@functools.lru_cache(maxsize=8)
+def embedded_market(
+    kind: str = "mean_reverting", n_bars: int = DEFAULT_BARS, seed: int = 0
+) -> Market:
+    """The market that an environment trades when it is given none; made once per process."""
+    return Market(make_frame(kind, n_bars, seed))

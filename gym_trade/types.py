@@ -1,0 +1,145 @@
+"""The dtypes and codes that cross into jitted code.
+
+State is one structured array, a record a lane: one argument for the kernel, and a row that can be
+read from Python by name. No field is named like an attribute of ``numpy.record`` (``size``,
+``fill``): un-jitted code would silently read that attribute instead (a test compares them).
+"""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+Float64: TypeAlias = npt.NDArray[np.float64]
+Float32: TypeAlias = npt.NDArray[np.float32]
+Int64: TypeAlias = npt.NDArray[np.int64]
+Bool: TypeAlias = npt.NDArray[np.bool_]
+
+# Columns of a market's bar matrix, float64 (bars, 4): one bar is one half of a cache line.
+OPEN, HIGH, LOW, CLOSE = 0, 1, 2, 3
+
+# Why a fill happened; also the exit reason of a step.
+NO_EXIT, AGENT, LIQUIDATION, STOP_LOSS, TAKE_PROFIT, MARGIN_CALL = 0, 1, 2, 3, 4, 5
+REASON_NAMES = ("", "agent", "liquidation", "stop_loss", "take_profit", "margin_call")
+
+# What became of an order.
+ORDER_NONE, ORDER_FILLED, ORDER_REFUSED = 0, 1, 2
+
+# Autoreset, in the order of gymnasium.vector.AutoresetMode's documentation.
+NEXT_STEP, SAME_STEP, DISABLED = 0, 1, 2
+
+# Built-in rewards; CUSTOM is computed by the facade from the same equities.
+REWARDS = ("log_return", "simple_return", "pnl", "differential_sharpe", "drawdown_penalty")
+LOG_RETURN, SIMPLE_RETURN, PNL, DIFFERENTIAL_SHARPE, DRAWDOWN_PENALTY, CUSTOM = 0, 1, 2, 3, 4, 5
+
+# Slots of the fills that one step can hold, which also key its slippage draws: a liquidation at
+# the fill bar's open, the agent's order, an exit while the bars are walked.
+SLOT_OPENING_LIQUIDATION, SLOT_ORDER, SLOT_EXIT = 0, 1, 2
+FILL_SLOTS = 3
+
+ACCOUNT_STATE_WIDTH = 6
+
+LANE_DTYPE = np.dtype(
+    [
+        # the account: equity at price m is wallet + quantity * (m - entry_price)
+        ("wallet", np.float64),
+        ("quantity", np.float64),
+        ("entry_price", np.float64),
+        ("held_level", np.float64),
+        ("stop_price", np.float64),  # 0: no stop
+        ("target_price", np.float64),  # 0: no take-profit
+        ("steps_held", np.int64),
+        ("opened", np.int64),  # 1 where this step opened or flipped the position
+        # where the lane stands
+        ("seed", np.int64),
+        ("episode", np.int64),
+        ("market", np.int64),
+        ("decision", np.int64),  # index of the current decision instant, over all markets
+        ("last_decision", np.int64),  # the episode is truncated on reaching it
+        ("steps", np.int64),
+        ("ended", np.int64),
+        # marks
+        ("initial_cash", np.float64),
+        ("initial_price", np.float64),
+        ("equity", np.float64),
+        ("price", np.float64),
+        # what this step did
+        ("exit_reason", np.int64),
+        ("order_code", np.int64),
+        # the last fill
+        ("fill_quantity", np.float64),
+        ("fill_price", np.float64),
+        ("fill_reference", np.float64),
+        ("fill_fee", np.float64),
+        # sums over the episode, in quote currency unless they count
+        ("fees", np.float64),
+        ("slippage_cost", np.float64),
+        ("funding", np.float64),  # received; negative when paid
+        ("shortfall", np.float64),
+        ("turnover", np.float64),
+        ("refused_orders", np.int64),
+        ("ambiguous_bars", np.int64),
+        ("liquidations", np.int64),
+        # round trips
+        ("trade_wallet", np.float64),  # the wallet before the open trade's first fill
+        ("n_trades", np.int64),
+        ("n_wins", np.int64),
+        ("gross_profit", np.float64),
+        ("gross_loss", np.float64),
+        # running moments: see metrics.py
+        ("n_returns", np.int64),
+        ("return_mean", np.float64),
+        ("return_squares", np.float64),
+        ("downside_squares", np.float64),
+        ("peak_equity", np.float64),
+        ("max_drawdown", np.float64),
+        ("drawdown_steps", np.int64),
+        ("max_drawdown_steps", np.int64),
+        ("exposure_total", np.float64),
+        ("equity_total", np.float64),
+        # differential Sharpe ratio
+        ("sharpe_first", np.float64),
+        ("sharpe_second", np.float64),
+    ],
+    align=True,
+)
+
+RULES_DTYPE = np.dtype(
+    [
+        ("leverage", np.float64),
+        ("fee_rate", np.float64),
+        ("liquidation_fee_rate", np.float64),
+        ("slippage", np.float64),
+        ("uniform_slippage", np.int64),
+        ("fill_at_close", np.int64),
+        ("isolated", np.int64),
+        ("maintenance_rate", np.float64),
+        ("margin_call_threshold", np.float64),  # 0: none
+        ("has_funding", np.int64),
+        ("rebalance_threshold", np.float64),  # 0 for discrete actions
+        ("lot_size", np.float64),
+        ("min_notional", np.float64),
+        ("bankrupt_threshold", np.float64),
+        ("cash_low", np.float64),
+        ("cash_high", np.float64),
+        ("episode_steps", np.int64),  # 0: to the end of the data
+        ("random_start", np.int64),
+        ("reward", np.int64),
+        ("autoreset", np.int64),
+    ],
+    align=True,
+)
+
+FILL_DTYPE = np.dtype(
+    [
+        ("bar", np.int64),
+        ("quantity", np.float64),
+        ("reference_price", np.float64),  # before slippage
+        ("price", np.float64),
+        ("fee", np.float64),
+        ("reason", np.int64),
+    ],
+    align=True,
+)

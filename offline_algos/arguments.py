@@ -1,0 +1,163 @@
+"""The flags that every training script has, with their checks."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Callable
+
+import torch
+from data_tools.command_line import ArgumentParser
+
+
+def whole(minimum: int) -> Callable[[str], int]:
+    """An argparse type: a whole number, at least `minimum`."""
+
+    def parse(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = minimum - 1
+        if value < minimum:
+            raise argparse.ArgumentTypeError(
+                f"expected a whole number, at least {minimum}, got {text!r}"
+            )
+        return value
+
+    return parse
+
+
+def number(low: float, high: float = math.inf, *, positive: bool = False) -> Callable[[str], float]:
+    """An argparse type: a finite number in [low, high], above 0 with `positive`."""
+
+    def parse(text: str) -> float:
+        try:
+            value = float(text)
+        except ValueError:
+            value = math.nan
+        if not (math.isfinite(value) and low <= value <= high) or (positive and value <= 0.0):
+            allowed = "above 0" if positive else f"of at least {low:g}"
+            allowed += f" and at most {high:g}" if math.isfinite(high) else ""
+            raise argparse.ArgumentTypeError(f"expected a number {allowed}, got {text!r}")
+        return value
+
+    return parse
+
+
+def device(text: str) -> str:
+    """An argparse type: a torch device that this machine has."""
+    kind, _, index = text.partition(":")
+    if kind == "cpu" and not index:
+        return text
+    if kind == "cuda" and (not index or index.isdigit()):
+        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+        if int(index or 0) < found:
+            return text
+        raise argparse.ArgumentTypeError(
+            f"{text!r}: this machine has {found} CUDA devices that torch can use. Use cpu"
+        )
+    raise argparse.ArgumentTypeError(f"expected cpu, cuda or cuda:<number>, got {text!r}")
+
+
+def training_parser(description: str | None, *, lr: float) -> ArgumentParser:
+    """A parser with the flags that all methods share; a script adds its own.
+
+    Args:
+        description: The script's docstring.
+        lr: The method's default learning rate.
+    """
+    parser = ArgumentParser(description=description)
+    data = parser.add_argument_group("data")
+    data.add_argument(
+        "--load-buffer-name",
+        metavar="FILE",
+        required=True,
+        help="the dataset, HDF5, as data_tools.collect writes it",
+    )
+    data.add_argument("--task", help="environment id (default: the one the dataset was made in)")
+    training = parser.add_argument_group("training")
+    training.add_argument("--seed", type=whole(0), default=0, help="default %(default)s")
+    training.add_argument("--epoch", type=whole(1), default=10, help="default %(default)s")
+    training.add_argument(
+        "--update-per-epoch",
+        type=whole(1),
+        default=5000,
+        help="gradient steps in an epoch, after each of which the policy is validated "
+        "(default %(default)s)",
+    )
+    training.add_argument("--batch-size", type=whole(1), default=256, help="default %(default)s")
+    training.add_argument(
+        "--lr", type=number(0, positive=True), default=lr, help="learning rate, default %(default)s"
+    )
+    training.add_argument(
+        "--hidden-sizes",
+        type=whole(1),
+        nargs="+",
+        default=[256, 256],
+        metavar="N",
+        help="widths of the hidden layers, default 256 256",
+    )
+    training.add_argument(
+        "--norm-obs",
+        type=int,
+        choices=(0, 1),
+        default=1,
+        help="normalise observations with the dataset's mean and deviation (default %(default)s)",
+    )
+    _add_evaluation(parser)
+    _add_run(parser)
+    return parser
+
+
+def _add_evaluation(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group(
+        "evaluation",
+        "Evaluation takes place after the dataset's collection span: an embargo of the longest "
+        "window, 30%% for validation, which chooses the checkpoint, an embargo, and the test.",
+    )
+    group.add_argument(
+        "--test-market",
+        metavar="FILE",
+        help="a market file or synthetic:<kind> to evaluate on (default: the dataset's market)",
+    )
+    group.add_argument(
+        "--test-start", metavar="TIME", help="evaluate from here on (UTC): validation, then test"
+    )
+    group.add_argument("--test-end", metavar="TIME", help="evaluate up to here (UTC)")
+    group.add_argument(
+        "--allow-overlap",
+        action="store_true",
+        help="evaluate on dates inside the collection span as well; such results prove nothing",
+    )
+    group.add_argument(
+        "--env",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="change an argument of the evaluation environment, such as transaction_fee=0.001",
+    )
+    group.add_argument(
+        "--env-config", metavar="FILE", help="such changes from a JSON file; --env goes first"
+    )
+
+
+def _add_run(parser: ArgumentParser) -> None:
+    group = parser.add_argument_group("run")
+    group.add_argument(
+        "--logdir",
+        default="log",
+        help="results go to <logdir>/<task>/<method>/seed<seed>-<time> (default %(default)s)",
+    )
+    group.add_argument(
+        "--logger",
+        choices=("tensorboard", "none"),
+        default="tensorboard",
+        help="training curves (default %(default)s)",
+    )
+    group.add_argument("--device", type=device, default="cpu", help="cpu (default) or cuda[:index]")
+    group.add_argument(
+        "--threads",
+        type=whole(1),
+        default=1,
+        help="CPU threads; more seldom pay for networks this small (default %(default)s)",
+    )
