@@ -9,8 +9,6 @@ Equity at price m is ``wallet + quantity * (m - entry_price)``.
 
 from __future__ import annotations
 
-import math
-
 from gym_trade.jit import jit
 from gym_trade.philox import DOMAIN_SLIPPAGE, uniform
 from gym_trade.types import (
@@ -21,27 +19,24 @@ from gym_trade.types import (
     MARGIN_CALL,
     NO_EXIT,
     OPEN,
-    ORDER_FILLED,
-    ORDER_NONE,
-    ORDER_REFUSED,
     SLOT_EXIT,
     STOP_LOSS,
     TAKE_PROFIT,
+    Float64,
+    Record,
 )
 
-# A lot count that is whole but for rounding errors counts as whole.
-LOT_TOLERANCE = 1e-9
 SMALLEST_PRICE = 1e-300
 
 
 @jit
-def equity_at(account, price):  # type: ignore[no-untyped-def]
+def equity_at(account: Record, price: float) -> float:
     """Equity in quote currency with the position marked at `price`."""
     return account.wallet + account.quantity * (price - account.entry_price)
 
 
 @jit
-def slippage_rate(account, rules, slot):  # type: ignore[no-untyped-def]
+def slippage_rate(account: Record, rules: Record, slot: int) -> float:
     """The slippage of one fill: fixed, or drawn for (seed, episode, step, slot)."""
     if rules.uniform_slippage == 0:
         return rules.slippage
@@ -50,7 +45,7 @@ def slippage_rate(account, rules, slot):  # type: ignore[no-untyped-def]
 
 
 @jit
-def slipped(reference_price, quantity, slippage):  # type: ignore[no-untyped-def]
+def slipped(reference_price: float, quantity: float, slippage: float) -> float:
     """The fill price of an order: slippage is adverse, buys pay more and sells get less."""
     if quantity > 0.0:
         return reference_price * (1.0 + slippage)
@@ -58,7 +53,7 @@ def slipped(reference_price, quantity, slippage):  # type: ignore[no-untyped-def
 
 
 @jit
-def close_trade(account, wallet):  # type: ignore[no-untyped-def]
+def close_trade(account: Record, wallet: float) -> None:
     """Count a finished round trip; its profit is the change of the wallet, net of all costs."""
     profit = wallet - account.trade_wallet
     account.n_trades += 1
@@ -70,7 +65,9 @@ def close_trade(account, wallet):  # type: ignore[no-untyped-def]
 
 
 @jit
-def fill(account, quantity, price, reference_price, fee):  # type: ignore[no-untyped-def]
+def fill(
+    account: Record, quantity: float, price: float, reference_price: float, fee: float
+) -> None:
     """Apply one execution and book its fee and slippage.
 
     Args:
@@ -118,7 +115,7 @@ def fill(account, quantity, price, reference_price, fee):  # type: ignore[no-unt
 
 
 @jit
-def go_flat(account):  # type: ignore[no-untyped-def]
+def go_flat(account: Record) -> None:
     """Forget what belonged to the position that was just closed."""
     account.held_level = 0.0
     account.stop_price = 0.0
@@ -126,95 +123,7 @@ def go_flat(account):  # type: ignore[no-untyped-def]
 
 
 @jit
-def order_quantity(account, rules, level, buy_price, sell_price):  # type: ignore[no-untyped-def]
-    """The quantity that brings the exposure after the trade and its fee to ``level * leverage``.
-
-    Solves ``(q + dq) x = level L (E(x) - f |dq| x)`` for dq, first as a buy at `buy_price`, then
-    as a sell at `sell_price`.
-
-    Returns:
-        (quantity, solvable): 0.0 where neither side moves the position; `solvable` is False where
-        that is for want of positive equity at the price it would trade at.
-    """
-    exposure = level * rules.leverage
-    held = account.quantity
-    equity = equity_at(account, buy_price)
-    if equity <= 0.0:
-        return 0.0, False
-    quantity = (exposure * equity - held * buy_price) / (
-        buy_price * (1.0 + exposure * rules.fee_rate)
-    )
-    if quantity > 0.0:
-        return quantity, True
-    equity = equity_at(account, sell_price)
-    if equity <= 0.0:
-        return 0.0, False
-    quantity = (exposure * equity - held * sell_price) / (
-        sell_price * (1.0 - exposure * rules.fee_rate)
-    )
-    return min(quantity, 0.0), True
-
-
-@jit
-def affordable(account, rules, quantity, price):  # type: ignore[no-untyped-def]
-    """Isolated margin: cut an increase to what the free wallet can margin, fee included."""
-    free = max(account.wallet - abs(account.quantity) * account.entry_price / rules.leverage, 0.0)
-    limit = free / (price * (1.0 / rules.leverage + rules.fee_rate))
-    return math.copysign(min(abs(quantity), limit), quantity)
-
-
-@jit
-def whole_lots(quantity, lot_size):  # type: ignore[no-untyped-def]
-    """Round a quantity's size down to a multiple of `lot_size`."""
-    lots = math.floor(abs(quantity) / lot_size + LOT_TOLERANCE)
-    return math.copysign(lots * lot_size, quantity)
-
-
-@jit
-def place_level_order(account, rules, level, reference_price, slippage):  # type: ignore[no-untyped-def]
-    """Turn a level in [-1, 1] into an order and fill it.
-
-    A level as near to the held one as the rebalance threshold is no order; 0 always closes, to a
-    quantity of exactly 0. A refused order (too small, or no margin for it) leaves the held level.
-
-    Returns:
-        ORDER_NONE, ORDER_FILLED or ORDER_REFUSED.
-    """
-    closes = level == 0.0 and account.quantity != 0.0
-    if not closes and not abs(level - account.held_level) > rules.rebalance_threshold:
-        return ORDER_NONE
-    if level == 0.0:
-        quantity = -account.quantity
-    else:
-        quantity, solvable = order_quantity(
-            account,
-            rules,
-            level,
-            slipped(reference_price, 1.0, slippage),
-            slipped(reference_price, -1.0, slippage),
-        )
-        if not solvable:
-            return ORDER_REFUSED
-    if quantity == 0.0:
-        account.held_level = level
-        return ORDER_NONE
-    price = slipped(reference_price, quantity, slippage)
-    if level != 0.0:
-        if rules.isolated != 0 and account.quantity * quantity >= 0.0:
-            quantity = affordable(account, rules, quantity, price)
-        if rules.lot_size > 0.0:
-            quantity = whole_lots(quantity, rules.lot_size)
-            if abs(account.quantity + quantity) < LOT_TOLERANCE * rules.lot_size:
-                quantity = -account.quantity  # flat, not a rounding error's worth of position
-        if quantity == 0.0 or abs(quantity) * price < rules.min_notional:
-            return ORDER_REFUSED
-    fill(account, quantity, price, reference_price, abs(quantity) * price * rules.fee_rate)
-    account.held_level = level
-    return ORDER_FILLED
-
-
-@jit
-def liquidation_price(account, rules):  # type: ignore[no-untyped-def]
+def liquidation_price(account: Record, rules: Record) -> float:
     """The price at which the position is liquidated; 0.0 where no price does that.
 
     Cross: where equity equals the maintenance margin ``mmr |q| m``. Isolated: where the margin
@@ -234,13 +143,15 @@ def liquidation_price(account, rules):  # type: ignore[no-untyped-def]
 
 
 @jit
-def crossed(quantity, price, level):  # type: ignore[no-untyped-def]
+def crossed(quantity: float, price: float, level: float) -> bool:
     """Whether `price` is at `level` or beyond it, on the losing side of the position."""
     return price <= level if quantity > 0.0 else price >= level
 
 
 @jit
-def liquidate(account, rules, price, bar_open, slippage):  # type: ignore[no-untyped-def]
+def liquidate(
+    account: Record, rules: Record, price: float, bar_open: float, slippage: float
+) -> None:
     """Close the position by force, at the worse of its liquidation price and the bar's open.
 
     The loss is capped: at zero equity (cross) or at the posted margin, as far as the wallet holds
@@ -268,7 +179,7 @@ def liquidate(account, rules, price, bar_open, slippage):  # type: ignore[no-unt
 
 
 @jit
-def exit_at_open(account, liquidation, bar_open):  # type: ignore[no-untyped-def]
+def exit_at_open(account: Record, liquidation: float, bar_open: float) -> int:
     """The exit that a bar's open has gapped into; liquidation goes before the stop."""
     quantity = account.quantity
     if liquidation > 0.0 and crossed(quantity, bar_open, liquidation):
@@ -281,7 +192,7 @@ def exit_at_open(account, liquidation, bar_open):  # type: ignore[no-untyped-def
 
 
 @jit
-def exit_in_range(account, liquidation, high, low):  # type: ignore[no-untyped-def]
+def exit_in_range(account: Record, liquidation: float, high: float, low: float) -> int:
     """The exit that a bar's range reaches.
 
     The nearer of stop and liquidation wins, a tie is the stop's; both go before a take-profit
@@ -307,7 +218,9 @@ def exit_in_range(account, liquidation, high, low):  # type: ignore[no-untyped-d
 
 
 @jit
-def execute_exit(account, rules, reason, liquidation, bar_open):  # type: ignore[no-untyped-def]
+def execute_exit(
+    account: Record, rules: Record, reason: int, liquidation: float, bar_open: float
+) -> None:
     """Carry out an exit: at its own level, or at the open where the open is beyond it."""
     slippage = slippage_rate(account, rules, SLOT_EXIT)
     if reason == LIQUIDATION:
@@ -329,7 +242,7 @@ def execute_exit(account, rules, reason, liquidation, bar_open):  # type: ignore
 
 
 @jit
-def margin_called(account, rules, close):  # type: ignore[no-untyped-def]
+def margin_called(account: Record, rules: Record, close: float) -> bool:
     """Whether equity at a bar's close is below the margin call's share of the initial margin."""
     if rules.margin_call_threshold == 0.0:
         return False
@@ -338,15 +251,17 @@ def margin_called(account, rules, close):  # type: ignore[no-untyped-def]
 
 
 @jit
-def settle_funding(account, rate, bar_open):  # type: ignore[no-untyped-def]
-    """Pay or receive funding on the signed notional at the bar's open; longs pay a positive rate."""
+def settle_funding(account: Record, rate: float, bar_open: float) -> None:
+    """Settle funding on the signed notional at the bar's open; longs pay a positive rate."""
     payment = -rate * account.quantity * bar_open
     account.wallet += payment
     account.funding += payment
 
 
 @jit
-def advance(account, rules, bars, funding, first, last):  # type: ignore[no-untyped-def]
+def advance(
+    account: Record, rules: Record, bars: Float64, funding: Float64, first: int, last: int
+) -> tuple[int, int]:
     """Walk the base bars ``first <= bar < last`` with the position until it exits.
 
     Per bar: funding due at its open, the gap check at its open, its range, the margin call at its

@@ -93,7 +93,7 @@ def instant(name: str, value: object) -> str | None:
         stamp = pd.Timestamp(value)  # type: ignore[arg-type]
     except (ValueError, TypeError):
         raise refuse(name, value, "a time such as '2023-01-01' or '2023-01-01 12:00'") from None
-    if stamp is pd.NaT or isinstance(value, int | float):
+    if pd.isna(stamp) or isinstance(value, int | float):
         raise refuse(name, value, "a time such as '2023-01-01' or '2023-01-01 12:00'")
     return (stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")).isoformat()
 

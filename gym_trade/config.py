@@ -136,7 +136,9 @@ class SequentialConfig:
         for name in ("lot_size", "min_notional"):
             self._set(name, number(name, getattr(self, name), 0.0))
         if self.margin_call_threshold is not None:
-            threshold = number("margin_call_threshold", self.margin_call_threshold, 0, 1, above=True)
+            threshold = number(
+                "margin_call_threshold", self.margin_call_threshold, 0, 1, above=True
+            )
             self._set("margin_call_threshold", threshold)
         if self.funding_rate is not None and not isinstance(self.funding_rate, str):
             self._set("funding_rate", number("funding_rate", self.funding_rate, -1.0, 1.0))

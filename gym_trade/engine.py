@@ -7,6 +7,7 @@ markets are laid behind one another in the same arrays; each owns a range of dec
 from __future__ import annotations
 
 import functools
+import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -80,8 +81,9 @@ class Engine:
         self.threads, self.record_fills = threads, record_fills
         self.market_names, self.markets = resolve_markets(config.df)
         self._prepare()
-        self.lanes: Any = np.zeros(num_envs, types.LANE_DTYPE).view(np.recarray)
-        self.lanes.ended = 1  # nothing runs before the first reset
+        lanes: Any = np.zeros(num_envs, types.LANE_DTYPE).view(np.recarray)
+        lanes.ended = 1  # nothing runs before the first reset
+        self.lanes: types.Record = lanes
         self.seeded = False
 
     def _prepare(self) -> None:
@@ -111,7 +113,7 @@ class Engine:
         workers = min(self.threads, max(1, count // LANES_PER_THREAD))
         self._workers = workers
         edges = np.linspace(0, count, workers + 1).astype(int).tolist()
-        self._shares = list(zip(edges[:-1], edges[1:], strict=True))
+        self._shares = list(itertools.pairwise(edges))
         self._pool: ThreadPoolExecutor | None = None
 
     def __getstate__(self) -> dict[str, Any]:

@@ -107,7 +107,7 @@ def check_look_ahead(function: FeatureFunction, bars: pd.DataFrame, where: str =
         if list(part.columns) != list(whole.columns):
             raise ValueError(f"features for {where}: the columns change with the length of input.")
         left, right = part.to_numpy(np.float64), whole.iloc[:cut].to_numpy(np.float64)
-        differs = ~np.isclose(left, right, rtol=1e-6, atol=1e-12, equal_nan=True)
+        differs = np.asarray(~np.isclose(left, right, rtol=1e-6, atol=1e-12, equal_nan=True))
         if differs.any():
             row, column = (int(index) for index in np.argwhere(differs)[0])
             raise ValueError(
@@ -154,7 +154,7 @@ def feature_matrix(
         if features is None and ready:
             table = pd.concat([table, bars[ready]], axis=1)
     matrix = np.ascontiguousarray(table.to_numpy(np.float64)).astype(np.float32)
-    finite = np.isfinite(matrix).all(axis=1)
+    finite = np.asarray(np.isfinite(matrix).all(axis=1))
     first = int(finite.argmax()) if finite.any() else len(matrix)
     if not finite[first:].all():
         row = first + int((~finite[first:]).argmax())

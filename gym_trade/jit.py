@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 import numba
-from numba.core import config as numba_config
+from numba.core import config as _numba_config
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
+numba_config: Any = _numba_config  # its settings are set dynamically
 PACKAGE_DIRECTORY = Path(__file__).resolve().parent
 
 
@@ -73,7 +74,7 @@ class _PackageLocator(_CacheLocator):  # type: ignore[misc]
 
 
 class _PackageCacheImpl(CompileResultCacheImpl):  # type: ignore[misc]
-    _locator_classes = (_PackageLocator,)
+    _locator_classes = [_PackageLocator]  # noqa: RUF012
 
 
 class _PackageCache(FunctionCache):  # type: ignore[misc]
@@ -86,7 +87,7 @@ def jit(function: Callable[..., Any]) -> Any:
     Division by zero follows IEEE 754 (``error_model="numpy"``) and ``fastmath`` stays off, so the
     compiled numbers equal those of the plain Python function (``.py_func``) bit for bit.
     """
-    compiled = numba.njit(nogil=True, error_model="numpy")(function)
+    compiled: Any = numba.njit(nogil=True, error_model="numpy")(function)
     if not numba_config.DISABLE_JIT:
-        compiled._cache = _PackageCache(function)
+        compiled._cache = _PackageCache(function)  # type: ignore[no-untyped-call]
     return compiled

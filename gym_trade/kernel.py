@@ -14,11 +14,11 @@ from gym_trade.accounting import (
     equity_at,
     liquidate,
     liquidation_price,
-    place_level_order,
     slippage_rate,
 )
 from gym_trade.jit import jit
 from gym_trade.metrics import observe_return, start_moments
+from gym_trade.orders import place_level_order
 from gym_trade.philox import (
     DOMAIN_RESET,
     RESET_CASH,
@@ -46,6 +46,14 @@ from gym_trade.types import (
     SLOT_EXIT,
     SLOT_OPENING_LIQUIDATION,
     SLOT_ORDER,
+    Bool,
+    Float32,
+    Float64,
+    Int64,
+    MarketArrays,
+    Outputs,
+    Record,
+    Windows,
 )
 
 EQUITY_FLOOR = 1e-6  # of the initial cash: makes the log return of a wipe-out finite
@@ -56,7 +64,7 @@ FLOAT32_MAX = 3.4028234663852886e38
 
 
 @jit
-def reset_lane(lane, rules, ranges, bars, bar_end):  # type: ignore[no-untyped-def]
+def reset_lane(lane: Record, rules: Record, ranges: Int64, bars: Float64, bar_end: Int64) -> None:
     """Begin the episode whose number stands in the lane.
 
     `ranges` is int64 (markets, 2): each market's first decision that an episode may start at and
@@ -94,13 +102,13 @@ def reset_lane(lane, rules, ranges, bars, bar_end):  # type: ignore[no-untyped-d
 
 
 @jit
-def exposure_of(lane):  # type: ignore[no-untyped-def]
+def exposure_of(lane: Record) -> float:
     """Notional over equity at the mark; 0.0 where equity is not positive."""
     return abs(lane.quantity) * lane.price / lane.equity if lane.equity > 0.0 else 0.0
 
 
 @jit
-def write_account_state(lane, rules, out):  # type: ignore[no-untyped-def]
+def write_account_state(lane: Record, rules: Record, out: Float32) -> None:
     """Write the six numbers of the account state into `out`, float32 (6,)."""
     quantity, price = lane.quantity, lane.price
     out[0] = min(exposure_of(lane), FLOAT32_MAX)
@@ -121,7 +129,7 @@ def write_account_state(lane, rules, out):  # type: ignore[no-untyped-def]
 
 
 @jit
-def observe(lane, rules, windows, features, out):  # type: ignore[no-untyped-def]
+def observe(lane: Record, rules: Record, windows: Windows, features: Float32, out: Float32) -> None:
     """Write one lane's flat observation: each frame's window, then the account state.
 
     Args:
@@ -143,7 +151,7 @@ def observe(lane, rules, windows, features, out):  # type: ignore[no-untyped-def
 
 
 @jit
-def reward_of(lane, rules, previous, equity):  # type: ignore[no-untyped-def]
+def reward_of(lane: Record, rules: Record, previous: float, equity: float) -> float:
     """The built-in reward of a step from equity `previous` to `equity`; 0.0 for a custom one.
 
     Equity is floored at a millionth of the initial cash. The differential Sharpe ratio is that of
@@ -177,7 +185,7 @@ def reward_of(lane, rules, previous, equity):  # type: ignore[no-untyped-def]
 
 
 @jit
-def record_fill(fills, slot, lane, bar, reason):  # type: ignore[no-untyped-def]
+def record_fill(fills: Record, slot: int, lane: Record, bar: int, reason: int) -> None:
     """Copy the lane's last fill into its slot, where fills are recorded at all."""
     if fills.shape[0] > 0:
         entry = fills[slot]
@@ -190,7 +198,7 @@ def record_fill(fills, slot, lane, bar, reason):  # type: ignore[no-untyped-def]
 
 
 @jit
-def open_bar(lane, rules, bars, first):  # type: ignore[no-untyped-def]
+def open_bar(lane: Record, rules: Record, bars: Float64, first: int) -> bool:
     """Liquidate what the fill bar's open has already passed; True where that happened."""
     if rules.fill_at_close != 0 or lane.quantity == 0.0:
         return False
@@ -204,7 +212,16 @@ def open_bar(lane, rules, bars, first):  # type: ignore[no-untyped-def]
 
 
 @jit
-def trade(lane, rules, bars, funding, first, last, level, fills):  # type: ignore[no-untyped-def]
+def trade(
+    lane: Record,
+    rules: Record,
+    bars: Float64,
+    funding: Float64,
+    first: int,
+    last: int,
+    level: float,
+    fills: Record,
+) -> None:
     """Fill the order that follows from `level`, then walk the bars ``first <= bar < last``."""
     lane.exit_reason = NO_EXIT
     lane.opened = 0
@@ -231,7 +248,15 @@ def trade(lane, rules, bars, funding, first, last, level, fills):  # type: ignor
 
 
 @jit
-def step_lane(lane, rules, bars, funding, bar_end, level, fills):  # type: ignore[no-untyped-def]
+def step_lane(
+    lane: Record,
+    rules: Record,
+    bars: Float64,
+    funding: Float64,
+    bar_end: Int64,
+    level: float,
+    fills: Record,
+) -> tuple[float, float, bool, bool]:
     """Take one decision step.
 
     Returns:
@@ -252,9 +277,7 @@ def step_lane(lane, rules, bars, funding, bar_end, level, fills):  # type: ignor
     lane.equity = equity_at(lane, lane.price)
     observe_return(lane, previous, lane.equity, exposure_of(lane))
     reward = reward_of(lane, rules, previous, lane.equity)
-    terminated = (
-        lane.equity <= 0.0 or lane.equity < rules.bankrupt_threshold * lane.initial_cash
-    )
+    terminated = lane.equity <= 0.0 or lane.equity < rules.bankrupt_threshold * lane.initial_cash
     over = lane.decision == lane.last_decision or lane.steps == rules.episode_steps
     truncated = over and not terminated
     lane.ended = 1 if terminated or over else 0
@@ -262,7 +285,17 @@ def step_lane(lane, rules, bars, funding, bar_end, level, fills):  # type: ignor
 
 
 @jit
-def reset_lanes(mask, observe_all, lanes, rules, ranges, market, windows, features, observations):  # type: ignore[no-untyped-def]
+def reset_lanes(
+    mask: Bool,
+    observe_all: bool,
+    lanes: Record,
+    rules: Record,
+    ranges: Int64,
+    market: MarketArrays,
+    windows: Windows,
+    features: Float32,
+    observations: Float32,
+) -> None:
     """Begin the episode whose number stands in each lane that `mask` (bool (n,)) names.
 
     Writes those lanes' observations, or every lane's with `observe_all`; see `step_lanes` for the
@@ -277,7 +310,19 @@ def reset_lanes(mask, observe_all, lanes, rules, ranges, market, windows, featur
 
 
 @jit
-def step_lanes(begin, end, lanes, rules, ranges, market, windows, features, levels, out, fills):  # type: ignore[no-untyped-def]
+def step_lanes(
+    begin: int,
+    end: int,
+    lanes: Record,
+    rules: Record,
+    ranges: Int64,
+    market: MarketArrays,
+    windows: Windows,
+    features: Float32,
+    levels: Float64,
+    out: Outputs,
+    fills: Record,
+) -> None:
     """Step the lanes ``begin <= i < end`` with autoreset, writing into the arrays of `out`.
 
     Args:

@@ -241,7 +241,14 @@ class Market:
              table.first_decision)
             for key, table in self._tables.items()
         ]  # fmt: skip
-        facts = (self.interval_ns, self.offset_ns, self.has_volume, self.stamp, self.content_hash, tables)
+        facts = (
+            self.interval_ns,
+            self.offset_ns,
+            self.has_volume,
+            self.stamp,
+            self.content_hash,
+            tables,
+        )
         return _open_shared, (self._handle[1], facts)
 
 
@@ -254,9 +261,7 @@ def _open_shared(handle: Handle, facts: tuple[Any, ...]) -> Market:
     arrays = attach(handle)
     market = Market.__new__(Market)
     extras = {n.removeprefix("extras "): a for n, a in arrays.items() if n.startswith("extras ")}
-    market._set(
-        arrays["open_ns"], arrays["bars"], arrays["volume"], extras, interval_ns, offset_ns
-    )
+    market._set(arrays["open_ns"], arrays["bars"], arrays["volume"], extras, interval_ns, offset_ns)
     market.has_volume, market.stamp, market._content_hash = has_volume, stamp, content_hash
     for number, (key, frames, sizes, execute_on, widths, first) in enumerate(tables):
         parts = {name: arrays[f"{number} {name}"] for name in _TABLE_ARRAYS}

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gym_trade.jit import jit
-from gym_trade.types import LANE_DTYPE, Float64
+from gym_trade.types import LANE_DTYPE, Float64, Record
 
 NAMES = (
     "total_return",
@@ -40,7 +40,7 @@ LARGEST_LOG_RETURN = 700.0
 
 
 @jit
-def start_moments(lane):  # type: ignore[no-untyped-def]
+def start_moments(lane: Record) -> None:
     """Begin the running moments at the lane's present equity."""
     lane.n_returns = 0
     lane.return_mean = 0.0
@@ -55,7 +55,7 @@ def start_moments(lane):  # type: ignore[no-untyped-def]
 
 
 @jit
-def observe_return(lane, previous, equity, exposure):  # type: ignore[no-untyped-def]
+def observe_return(lane: Record, previous: float, equity: float, exposure: float) -> None:
     """Add one decision's outcome to the running moments (Welford 1962 for the variance).
 
     Args:

@@ -8,9 +8,13 @@ All products are of two 32-bit words held in 64 bits, so nothing ever overflows.
 
 from __future__ import annotations
 
+from typing import Any, TypeAlias
+
 import numpy as np
 
 from gym_trade.jit import jit
+
+Word: TypeAlias = Any  # a uint64 below 2**32
 
 _MASK = np.uint64(0xFFFFFFFF)
 _SHIFT = np.uint64(32)
@@ -26,15 +30,12 @@ RESET_MARKET, RESET_START, RESET_CASH = 0, 1, 2
 
 
 @jit
-def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
+def philox(
+    c0: Word, c1: Word, c2: Word, c3: Word, k0: Word, k1: Word
+) -> tuple[Word, Word, Word, Word]:
     """Ten rounds of Philox4x32.
 
-    Args:
-        c0, c1, c2, c3: The counter, each a uint64 below 2**32.
-        k0, k1: The key, likewise.
-
-    Returns:
-        Four uint64 below 2**32.
+    The counter is c0 to c3, the key k0 and k1: uint64 below 2**32, as are the four returned words.
     """
     for _ in range(10):
         product_0 = _MULTIPLIER_0 * c0
@@ -51,7 +52,7 @@ def philox(c0, c1, c2, c3, k0, k1):  # type: ignore[no-untyped-def]
 
 
 @jit
-def uniform(seed, episode, step, slot, domain):  # type: ignore[no-untyped-def]
+def uniform(seed: int, episode: int, step: int, slot: int, domain: int) -> float:
     """One double in [0, 1) with 53 random bits, keyed by all five non-negative integers."""
     key = np.uint64(seed)
     word_0, word_1, _, _ = philox(
@@ -68,7 +69,7 @@ def uniform(seed, episode, step, slot, domain):  # type: ignore[no-untyped-def]
 
 
 @jit
-def uniform_index(seed, episode, slot, count):  # type: ignore[no-untyped-def]
+def uniform_index(seed: int, episode: int, slot: int, count: int) -> Any:
     """One integer in [0, count), for a reset's draws."""
     index = np.int64(uniform(seed, episode, 0, slot, DOMAIN_RESET) * count)
-    return min(index, count - 1)
+    return index if index < count else count - 1

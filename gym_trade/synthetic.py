@@ -55,7 +55,7 @@ class SyntheticPath:
 
 
 @jit
-def autoregression(shocks, decay, start):  # type: ignore[no-untyped-def]
+def autoregression(shocks: Float64, decay: float, start: float) -> Float64:
     """x[t] = decay * x[t-1] + shocks[t], from x[-1] = start."""
     values = np.empty_like(shocks)
     value = start
@@ -66,7 +66,7 @@ def autoregression(shocks, decay, start):  # type: ignore[no-untyped-def]
 
 
 @jit
-def regimes(draws, leave_calm, leave_nervous):  # type: ignore[no-untyped-def]
+def regimes(draws: Float64, leave_calm: float, leave_nervous: float) -> Int64:
     """A two-state Markov chain that starts calm (0), int64 like `draws`."""
     states = np.zeros(len(draws), np.int64)
     state = 0

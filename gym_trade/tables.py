@@ -1,4 +1,4 @@
-"""What a choice of time frames makes of a market: coarse bars, features, decision instants, windows.
+"""What time frames make of a market: coarse bars, features, decision instants, windows.
 
 Nothing here looks ahead. Bins are anchored at the UTC epoch (plus the market's offset), a bin
 without bars does not exist, and a window at instant t ends with the last bar whose *end* is <= t.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -141,7 +142,7 @@ def build_tables(
         blocks.append(matrix.ravel())
         widths.append(width)
         offset += matrix.size
-    arrays = {
+    arrays: dict[str, Any] = {
         "instants": instants,
         "bar_end": bar_end.astype(np.int64),
         "starts": np.ascontiguousarray(np.stack(starts, axis=1).astype(np.int64)),

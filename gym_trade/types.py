@@ -7,7 +7,7 @@ read from Python by name. No field is named like an attribute of ``numpy.record`
 
 from __future__ import annotations
 
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +16,13 @@ Float64: TypeAlias = npt.NDArray[np.float64]
 Float32: TypeAlias = npt.NDArray[np.float32]
 Int64: TypeAlias = npt.NDArray[np.int64]
 Bool: TypeAlias = npt.NDArray[np.bool_]
+
+# A structured array or one record of it; its fields are those of the dtypes below.
+Record: TypeAlias = Any
+# (bars, funding, bar_end) and (window starts, window lengths): see `kernel.step_lanes`.
+MarketArrays: TypeAlias = tuple[Float64, Float64, Int64]
+Windows: TypeAlias = tuple[Int64, Int64]
+Outputs: TypeAlias = tuple[Float32, Float32, Float64, Float64, Float64, Bool, Bool]
 
 # Columns of a market's bar matrix, float64 (bars, 4): one bar is one half of a cache line.
 OPEN, HIGH, LOW, CLOSE = 0, 1, 2, 3

@@ -6,6 +6,7 @@ Nothing is repaired here. Each check names the first offending row, its value an
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -16,8 +17,12 @@ from gym_trade.types import Float64, Int64
 PRICES = ("open", "high", "low", "close")
 TIME_COLUMNS = ("timestamp", "date", "datetime", "open_time", "time")
 # Integer stamps between 1973 and 2286 fall into disjoint ranges for the four usual units.
-EPOCH_UNITS = (("s", 10**8, 10**10), ("ms", 10**11, 10**13), ("us", 10**14, 10**16))
-EPOCH_UNITS += (("ns", 10**17, 10**19),)
+EPOCH_UNITS: tuple[tuple[Literal["s", "ms", "us", "ns"], int, int], ...] = (
+    ("s", 10**8, 10**10),
+    ("ms", 10**11, 10**13),
+    ("us", 10**14, 10**16),
+    ("ns", 10**17, 10**19),
+)
 
 
 class MarketDataError(ValueError):
@@ -51,7 +56,7 @@ def named_columns(df: pd.DataFrame) -> dict[str, str]:
     return names
 
 
-def _epoch_unit(values: pd.Series) -> str:
+def _epoch_unit(values: pd.Series) -> Literal["s", "ms", "us", "ns"]:
     low, high = int(values.min()), int(values.max())
     for unit, smallest, largest in EPOCH_UNITS:
         if smallest <= low and high < largest:
@@ -162,7 +167,7 @@ def check_bars(open_ns: Int64, bars: Float64, volume: Float64) -> None:
         volume: float64 (rows,).
     """
     bad = ~(np.isfinite(bars) & (bars > 0.0))
-    row = _first(bad.any(axis=1))
+    row = _first(np.asarray(bad.any(axis=1)))
     if row is not None:
         column = int(bad[row].argmax())
         raise MarketDataError(
@@ -172,7 +177,7 @@ def check_bars(open_ns: Int64, bars: Float64, volume: Float64) -> None:
     opens, highs, lows, closes = bars.T
     for name, edge, sign, word in (("high", highs, 1.0, "below"), ("low", lows, -1.0, "above")):
         for other, values in (("open", opens), ("close", closes)):
-            row = _first(sign * edge < sign * values)
+            row = _first(np.asarray(sign * edge < sign * values))
             if row is not None:
                 raise MarketDataError(
                     f"{_row(row, open_ns)}: {name} {edge[row]} is {word} {other} {values[row]}. "

@@ -353,7 +353,7 @@ class VectorTradeEnv(VectorEnv[Any, Any, Any]):
         observations = np.empty((len(index), self.engine.width), np.float32)
         results = self.engine.step_some(index, levels, observations)
         if self.engine.indexed:
-            members = {self.layout[-1].key: observations}
+            members: dict[str, Any] = {self.layout[-1].key: observations}
             members["decision_index"] = self.engine.decision_index()[index]
             if len(self.markets) > 1:
                 members["market"] = self.engine.lanes.market[index]
