@@ -79,7 +79,7 @@ def fill(
     """
     held = account.quantity
     target = held + quantity
-    reduces = held * quantity < 0.0
+    reduces = held < 0.0 < quantity or quantity < 0.0 < held
     if held == 0.0:
         account.trade_wallet = account.wallet
     if not reduces:
@@ -94,7 +94,7 @@ def fill(
             account.wallet -= fee
             close_trade(account, account.wallet)
             account.entry_price = 0.0
-        elif target * held < 0.0:
+        elif held < 0.0 < target or target < 0.0 < held:
             # A flip is one order: the closing share of its fee belongs to the old round trip.
             closing_fee = fee * abs(held / quantity)
             close_trade(account, account.wallet - closing_fee)

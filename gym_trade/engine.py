@@ -181,7 +181,7 @@ class Engine:
                     for share in self._shares]  # fmt: skip
             for share in work:
                 share.result()
-        if self.rules[0].reward == types.CUSTOM:
+        if callable(self.config.reward):
             self._custom_rewards()
 
     def step_some(

@@ -143,10 +143,12 @@ def observe(lane: Record, rules: Record, windows: Windows, features: Float32, ou
     starts, lengths = windows
     position = 0
     for frame in range(lengths.shape[0]):
-        begin = starts[lane.decision, frame]
-        for offset in range(lengths[frame]):
-            out[position + offset] = features[begin + offset]
-        position += lengths[frame]
+        begin, length = starts[lane.decision, frame], lengths[frame]
+        # Slices indexed by the loop's own variable need no wrap-around test and become one copy.
+        source, target = features[begin : begin + length], out[position : position + length]
+        for offset in range(length):
+            target[offset] = source[offset]
+        position += length
     write_account_state(lane, rules, out[position:])
 
 

@@ -25,7 +25,7 @@ from gym_trade.market import Market
 from gym_trade.types import Float64, Int64
 
 KINDS = ("mean_reverting", "martingale")
-DEFAULT_BARS = 250_000
+DEFAULT_BARS = 400_000
 
 START_PRICE = 20_000.0
 START_TIME = "2020-01-01"
@@ -34,8 +34,8 @@ NERVOUS_VOLATILITY = 6e-4
 CALM_MINUTES = 1440.0  # mean stay in each regime
 NERVOUS_MINUTES = 360.0
 GAP_SHARE = 0.05  # of a bar's variance that falls between the last close and the open
-HALF_LIFE = 60.0  # minutes
-DEVIATION = 0.008  # stationary standard deviation of x
+HALF_LIFE = 20.0  # minutes
+DEVIATION = 0.0025  # stationary standard deviation of x
 MEAN_VOLUME = 20.0
 
 
