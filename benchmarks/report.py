@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import os
 import re
+import statistics
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -61,25 +62,36 @@ def throughput_table(result: dict[str, Any]) -> str:
         rows.append([name, *cells, *["-"] * (3 - len(cells))])
     more = (
         f"Median (smallest to largest) of {result['rounds']} alternating rounds of "
-        f"{result['seconds']:g} s a case; {result['bars']} synthetic minute bars, windows 12/8/8/24 "
-        f"of five features, seed {result['seed']}."
+        f"{result['seconds']:g} s a case; {result['bars']} synthetic minute bars, windows "
+        f"12/8/8/24 of five features, seed {result['seed']}."
     )
     header = ["steps a second", "gym_trade", "TorchTrade", "ratio"]
     return table(header, rows) + "\n\n" + provenance(result, more)
+
+
+def _spread(values: list[float], form: str) -> str:
+    """The median of several seeds, with the smallest and largest where they differ."""
+    texts = [form.format(value) for value in (statistics.median(values), min(values), max(values))]
+    return texts[0] if texts[1] == texts[2] else f"{texts[0]} ({texts[1]} to {texts[2]})"
 
 
 def quickstart_table(result: dict[str, Any]) -> str:
     """Every policy on the test period, one block a market."""
     rows = []
     for market, run in result["markets"].items():
-        for policy, metrics in run["policies"].items():
-            cells = [form.format(metrics[key]) for key, _, form in POLICY_COLUMNS]
+        for policy in run["policies"][0]:
+            seeds = [outcome[policy] for outcome in run["policies"]]
+            cells = [
+                _spread([metrics[key] for metrics in seeds], form)
+                for key, _, form in POLICY_COLUMNS
+            ]
             rows.append([f"{market}: {policy}", *cells])
     run = next(iter(result["markets"].values()))
     more = (
-        f"Seed {result['seed']}; {run['transitions']} transitions, {run['updates']} updates; one "
-        f"deterministic pass over the test period, {run['test']['steps']} decisions, fee "
-        f"{run['fee']:.2%} a fill."
+        f"Median (smallest to largest) of seeds {result['seeds'][0]} to {result['seeds'][-1]}, on "
+        f"one price path a market; {run['transitions']} transitions, {run['updates']} updates, the "
+        f"checkpoint chosen on validation; one deterministic pass over the test period, "
+        f"{run['test']['steps']} decisions, fee {run['fee']:.2%} a fill."
     )
     header = ["market: policy", *[title for _, title, _ in POLICY_COLUMNS]]
     return table(header, rows) + "\n\n" + provenance(result, more)
