@@ -63,8 +63,7 @@ class SequentialConfig:
 
     Every field is a keyword of ``gym.make``, ``gym.make_vec`` and the classes, which also take the
     whole object as ``config=``. `to_json` and `from_json` round-trip; a market is stood for by its
-    content hash. ``python -m pydoc gym_trade.config`` lists the fields; each one's meaning is its
-    ``metadata["help"]``.
+    content hash. Each field's meaning is its ``metadata["help"]``.
 
     Raises:
         ValueError: A value is out of range or contradicts another; the message names the argument,

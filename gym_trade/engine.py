@@ -90,7 +90,7 @@ class Engine:
         """Everything that follows from the configuration alone."""
         config, count = self.config, self.num_envs
         tables = market_tables(config, self.market_names, self.markets)
-        self.tables = tables[0]
+        self.tables, self.all_tables = tables[0], tuple(tables)
         self.ranges = decision_ranges(config, self.market_names, tables)
         self.grid: Grid = join_tables(self.markets, tables)
         self.global_ranges = self.ranges + self.grid.first_decisions[:, None]

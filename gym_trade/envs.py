@@ -9,6 +9,7 @@ import gymnasium
 import numpy as np
 import pandas as pd
 
+from gym_trade.calls import read_levels
 from gym_trade.config import SequentialConfig
 from gym_trade.engine import SEED_LIMIT, Engine
 from gym_trade.market import Market
@@ -20,7 +21,6 @@ from gym_trade.spaces import (
     single_observation,
 )
 from gym_trade.types import LANE_DTYPE, REASON_NAMES
-from gym_trade.vector import read_levels
 
 EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
 LANE_FIELDS = LANE_DTYPE.names or ()
@@ -75,6 +75,7 @@ class SequentialEnv(gymnasium.Env[Any, Any]):
         if seed is not None:
             self.engine.seed(np.array([seed], np.int64))
         self._liquidations = 0
+        self.engine.fills["reason"] = 0  # nothing of the last episode
         observations = np.empty((1, self.engine.width), np.float32)
         self.engine.reset(ONE_LANE, observations)
         return single_observation(self.engine, self.layout, observations[0]), self._info()
@@ -121,6 +122,8 @@ class SequentialEnv(gymnasium.Env[Any, Any]):
         """  # noqa: D205
         rows = self.engine.fills[0]
         frame = pd.DataFrame.from_records(np.asarray(rows[rows["reason"] > 0]))
+        # several markets lie behind one another in the engine's bars
+        frame["bar"] -= sum(map(len, self.markets[: int(self.engine.lanes["market"][0])]))
         frame["reason"] = [REASON_NAMES[code] for code in frame["reason"]]
         return frame
 

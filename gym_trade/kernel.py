@@ -6,8 +6,6 @@ allocates nothing, trusts its input (the doors have checked it) and writes into 
 
 from __future__ import annotations
 
-import math
-
 from gym_trade.accounting import (
     advance,
     crossed,
@@ -18,6 +16,7 @@ from gym_trade.accounting import (
 )
 from gym_trade.jit import jit
 from gym_trade.metrics import observe_return, start_moments
+from gym_trade.observing import exposure_of, observe
 from gym_trade.orders import place_level_order
 from gym_trade.philox import (
     DOMAIN_RESET,
@@ -27,22 +26,18 @@ from gym_trade.philox import (
     uniform,
     uniform_index,
 )
+from gym_trade.rewards import reward_of
 from gym_trade.types import (
     AGENT,
     CLOSE,
-    DIFFERENTIAL_SHARPE,
-    DRAWDOWN_PENALTY,
     LIQUIDATION,
-    LOG_RETURN,
     NEXT_STEP,
     NO_EXIT,
     OPEN,
     ORDER_FILLED,
     ORDER_NONE,
     ORDER_REFUSED,
-    PNL,
     SAME_STEP,
-    SIMPLE_RETURN,
     SLOT_EXIT,
     SLOT_OPENING_LIQUIDATION,
     SLOT_ORDER,
@@ -55,12 +50,6 @@ from gym_trade.types import (
     Record,
     Windows,
 )
-
-EQUITY_FLOOR = 1e-6  # of the initial cash: makes the log return of a wipe-out finite
-SHARPE_RATE = 0.01  # eta of the differential Sharpe ratio
-DRAWDOWN_FREE = 0.1  # drawdown that costs nothing
-DRAWDOWN_WEIGHT = 5.0
-FLOAT32_MAX = 3.4028234663852886e38
 
 
 @jit
@@ -99,91 +88,6 @@ def reset_lane(lane: Record, rules: Record, ranges: Int64, bars: Float64, bar_en
     lane.gross_profit = lane.gross_loss = 0.0
     lane.sharpe_first = lane.sharpe_second = 0.0
     start_moments(lane)
-
-
-@jit
-def exposure_of(lane: Record) -> float:
-    """Notional over equity at the mark; 0.0 where equity is not positive."""
-    return abs(lane.quantity) * lane.price / lane.equity if lane.equity > 0.0 else 0.0
-
-
-@jit
-def write_account_state(lane: Record, rules: Record, out: Float32) -> None:
-    """Write the six numbers of the account state into `out`, float32 (6,)."""
-    quantity, price = lane.quantity, lane.price
-    out[0] = min(exposure_of(lane), FLOAT32_MAX)
-    direction = 0.0
-    profit = 0.0
-    distance = 1.0
-    if quantity != 0.0:
-        direction = 1.0 if quantity > 0.0 else -1.0
-        profit = direction * (price - lane.entry_price) / lane.entry_price
-        liquidation = liquidation_price(lane, rules)
-        if liquidation > 0.0:
-            distance = min(abs(price - liquidation) / price, 1.0)
-    out[1] = direction
-    out[2] = min(profit, FLOAT32_MAX)
-    out[3] = lane.steps_held
-    out[4] = rules.leverage
-    out[5] = distance
-
-
-@jit
-def observe(lane: Record, rules: Record, windows: Windows, features: Float32, out: Float32) -> None:
-    """Write one lane's flat observation: each frame's window, then the account state.
-
-    Args:
-        lane: The lane record.
-        rules: The rules record.
-        windows: A pair: int64 (decisions, frames) with each window's first element in `features`,
-            and int64 (frames,) with each window's number of elements; no frames in index mode.
-        features: float32, all frames' feature rows one behind the other.
-        out: float32 (width,).
-    """
-    starts, lengths = windows
-    position = 0
-    for frame in range(lengths.shape[0]):
-        begin, length = starts[lane.decision, frame], lengths[frame]
-        # Slices indexed by the loop's own variable need no wrap-around test and become one copy.
-        source, target = features[begin : begin + length], out[position : position + length]
-        for offset in range(length):
-            target[offset] = source[offset]
-        position += length
-    write_account_state(lane, rules, out[position:])
-
-
-@jit
-def reward_of(lane: Record, rules: Record, previous: float, equity: float) -> float:
-    """The built-in reward of a step from equity `previous` to `equity`; 0.0 for a custom one.
-
-    Equity is floored at a millionth of the initial cash. The differential Sharpe ratio is that of
-    Moody and Saffell (1998), "Performance functions and reinforcement learning for trading systems
-    and portfolios", with both moments starting at 0; the step that has no variance behind it is 0.
-    """
-    floor = EQUITY_FLOOR * lane.initial_cash
-    before, after = max(previous, floor), max(equity, floor)
-    if rules.reward == LOG_RETURN:
-        return math.log(after / before)
-    if rules.reward == SIMPLE_RETURN:
-        return after / before - 1.0
-    if rules.reward == PNL:
-        return (equity - previous) / lane.initial_cash
-    if rules.reward == DIFFERENTIAL_SHARPE:
-        simple = after / before - 1.0
-        first, second = lane.sharpe_first, lane.sharpe_second
-        first_change, second_change = simple - first, simple * simple - second
-        lane.sharpe_first = first + SHARPE_RATE * first_change
-        lane.sharpe_second = second + SHARPE_RATE * second_change
-        variance = second - first * first
-        if variance <= 1e-18:
-            return 0.0
-        return (second * first_change - 0.5 * first * second_change) / (
-            variance * math.sqrt(variance)
-        )
-    if rules.reward == DRAWDOWN_PENALTY:
-        drawdown = 1.0 - after / lane.peak_equity
-        return math.log(after / before) - DRAWDOWN_WEIGHT * max(drawdown - DRAWDOWN_FREE, 0.0)
-    return 0.0
 
 
 @jit

@@ -10,6 +10,7 @@ zero is 0.0, so every metric is a finite float for empty, one-element and consta
 from __future__ import annotations
 
 import math
+import sys
 from typing import Any
 
 import numpy as np
@@ -83,7 +84,10 @@ def observe_return(lane: Record, previous: float, equity: float, exposure: float
 
 
 def _ratio(numerator: float, denominator: float) -> float:
-    return numerator / denominator if denominator > 0.0 else 0.0
+    if denominator <= 0.0:
+        return 0.0
+    # An annualised return near its cap over a tiny drawdown would overflow.
+    return max(-sys.float_info.max, min(numerator / denominator, sys.float_info.max))
 
 
 def summarise(lane: Any, periods_per_year: float) -> dict[str, float]:

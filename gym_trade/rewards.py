@@ -1,15 +1,32 @@
-"""Custom rewards: which arrays a callable may ask for, and the check of what it returns."""
+"""Rewards: the built-in ones, and the arrays that a callable may ask for instead."""
 
 from __future__ import annotations
 
 import inspect
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 
 from gym_trade.arguments import describe_value, refuse
-from gym_trade.types import CUSTOM, REWARDS, Float64
+from gym_trade.jit import jit
+from gym_trade.types import (
+    CUSTOM,
+    DIFFERENTIAL_SHARPE,
+    DRAWDOWN_PENALTY,
+    LOG_RETURN,
+    PNL,
+    REWARDS,
+    SIMPLE_RETURN,
+    Float64,
+    Record,
+)
+
+EQUITY_FLOOR = 1e-6  # of the initial cash: makes the log return of a wipe-out finite
+SHARPE_RATE = 0.01  # eta of the differential Sharpe ratio
+DRAWDOWN_FREE = 0.1  # drawdown that costs nothing
+DRAWDOWN_WEIGHT = 5.0
 
 # What a reward callable may name as parameters; each an array with one element a lane.
 INPUTS = (
@@ -26,6 +43,40 @@ INPUTS = (
     "truncated",
 )
 RewardFunction = Callable[..., Any]
+
+
+@jit
+def reward_of(lane: Record, rules: Record, previous: float, equity: float) -> float:
+    """The built-in reward of a step from equity `previous` to `equity`; 0.0 for a custom one.
+
+    Equity is floored at a millionth of the initial cash. The differential Sharpe ratio is that of
+    Moody and Saffell (1998), "Performance functions and reinforcement learning for trading systems
+    and portfolios", with both moments starting at 0; the step that has no variance behind it is 0.
+    """
+    floor = EQUITY_FLOOR * lane.initial_cash
+    before, after = max(previous, floor), max(equity, floor)
+    if rules.reward == LOG_RETURN:
+        return math.log(after / before)
+    if rules.reward == SIMPLE_RETURN:
+        return after / before - 1.0
+    if rules.reward == PNL:
+        return (equity - previous) / lane.initial_cash
+    if rules.reward == DIFFERENTIAL_SHARPE:
+        simple = after / before - 1.0
+        first, second = lane.sharpe_first, lane.sharpe_second
+        first_change, second_change = simple - first, simple * simple - second
+        lane.sharpe_first = first + SHARPE_RATE * first_change
+        lane.sharpe_second = second + SHARPE_RATE * second_change
+        variance = second - first * first
+        if variance <= 1e-18:
+            return 0.0
+        return (second * first_change - 0.5 * first * second_change) / (
+            variance * math.sqrt(variance)
+        )
+    if rules.reward == DRAWDOWN_PENALTY:
+        drawdown = 1.0 - after / lane.peak_equity
+        return math.log(after / before) - DRAWDOWN_WEIGHT * max(drawdown - DRAWDOWN_FREE, 0.0)
+    return 0.0
 
 
 def reward_inputs(reward: RewardFunction) -> tuple[str, ...]:

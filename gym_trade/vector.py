@@ -10,8 +10,9 @@ from gymnasium.vector import AutoresetMode, VectorEnv
 from gymnasium.vector.utils import batch_space
 
 from gym_trade.arguments import flag, refuse, whole
+from gym_trade.calls import apply_seeds, read_autoreset_mode, read_levels, read_reset_mask
 from gym_trade.config import SequentialConfig
-from gym_trade.engine import SEED_LIMIT, Engine
+from gym_trade.engine import Engine
 from gym_trade.market import Market
 from gym_trade.spaces import (
     Part,
@@ -21,53 +22,8 @@ from gym_trade.spaces import (
     observation_space,
     single_observation,
 )
+from gym_trade.tables import Tables
 from gym_trade.types import Bool, Float32, Float64, Int64
-
-
-def read_autoreset_mode(value: object) -> AutoresetMode:
-    """An `AutoresetMode` from itself, its value ("NextStep") or its name ("NEXT_STEP")."""
-    if isinstance(value, AutoresetMode):
-        return value
-    plain = str(value).replace("_", "").lower()
-    for mode in AutoresetMode:
-        if plain == mode.value.lower():
-            return mode
-    raise refuse("autoreset_mode", value, f"one of {[mode.value for mode in AutoresetMode]}")
-
-
-def read_levels(
-    engine: Engine, actions: Any, count: int, clip_buffer: Float64 | None = None
-) -> Float64:
-    """Check a batch of actions and turn them into levels, float64 (count,).
-
-    Raises:
-        ValueError: Wrong shape or kind, an index out of range, or NaN; the message names the lane.
-    """
-    array = np.asarray(actions)
-    if engine.levels is None:
-        if array.shape not in ((count, 1), (count,)) or array.dtype.kind not in "fiu":
-            raise ValueError(
-                f"actions of shape {array.shape} and dtype {array.dtype}: expected floats of shape "
-                f"({count}, 1)."
-            )
-        levels = array.reshape(count).astype(np.float64)
-        if np.isnan(levels).any():
-            raise ValueError(f"the action of lane {int(np.isnan(levels).argmax())} is NaN.")
-        clipped: Float64 = np.clip(levels, *engine.level_range, out=clip_buffer)
-        return clipped
-    if array.shape != (count,) or array.dtype.kind not in "iu":
-        raise ValueError(
-            f"actions of shape {array.shape} and dtype {array.dtype}: expected integers of shape "
-            f"({count},)."
-        )
-    bad = (array < 0) | (array >= len(engine.levels))
-    if bad.any():
-        lane = int(bad.argmax())
-        raise ValueError(
-            f"the action of lane {lane} is {array[lane]}: expected 0 to {len(engine.levels) - 1}."
-        )
-    taken: Float64 = engine.levels[array]
-    return taken
 
 
 class VectorTradeEnv(VectorEnv[Any, Any, Any]):
@@ -146,8 +102,10 @@ class VectorTradeEnv(VectorEnv[Any, Any, Any]):
         Raises:
             ValueError: A seed or the options cannot be used.
         """
-        mask = self._reset_mask(options)
-        self._seed(seed, mask)
+        mask = read_reset_mask(self.engine, options)
+        apply_seeds(self.engine, seed, mask)
+        if isinstance(seed, int):
+            super().reset(seed=seed)
         observations = self._buffer()
         self.engine.reset(mask, observations)
         return batch_observation(self.engine, self.layout, observations), {}
@@ -235,6 +193,11 @@ class VectorTradeEnv(VectorEnv[Any, Any, Any]):
         return self.engine.markets
 
     @property
+    def tables(self) -> tuple[Tables, ...]:
+        """Each market's tables: decision instants, windows and features, as ``index`` needs."""
+        return self.engine.all_tables
+
+    @property
     def action_levels(self) -> Float64 | None:
         """The levels of discrete actions, float64 (actions,); None for continuous ones."""
         return None if self.engine.levels is None else self.engine.levels.copy()
@@ -270,46 +233,6 @@ class VectorTradeEnv(VectorEnv[Any, Any, Any]):
 
     def _buffer(self) -> Float32:
         return np.empty_like(self._observations) if self.copy else self._observations
-
-    def _reset_mask(self, options: dict[str, Any] | None) -> Bool:
-        unknown = set(options or ()) - {"reset_mask"}
-        if unknown:
-            raise ValueError(f"options: unknown key {sorted(unknown)[0]!r}; known: 'reset_mask'.")
-        mask = (options or {}).get("reset_mask")
-        if mask is None:
-            return np.ones(self.num_envs, np.bool_)
-        array = np.asarray(mask)
-        if array.shape != (self.num_envs,) or array.dtype != np.bool_ or not array.any():
-            raise ValueError(
-                f"options['reset_mask'] must be bool of shape ({self.num_envs},) with at least one "
-                f"True, got {array.dtype} {array.shape}."
-            )
-        if not array.all() and not self.engine.seeded:
-            raise ValueError("options['reset_mask']: the first reset must name every lane.")
-        return array
-
-    def _seed(self, seed: Any, mask: Bool) -> None:
-        if seed is None:
-            return
-        count = self.num_envs
-        single = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
-        wanted = [int(seed) + lane for lane in range(count)] if single else list(seed)
-        if len(wanted) != count:
-            raise ValueError(f"seed: {len(wanted)} seeds for {count} lanes.")
-        current = self.engine.lanes.seed.tolist()
-        for lane, value in enumerate(wanted):
-            if value is not None and not 0 <= value < SEED_LIMIT:
-                raise refuse("seed", value, f"0 to {SEED_LIMIT - 1}")
-            if value is not None and mask[lane]:
-                current[lane] = value
-                self.engine.lanes.episode[lane] = -1
-        if any(value is not None for value in wanted) and not self.engine.seeded:
-            if None in wanted:
-                raise ValueError("seed: the first reset must seed every lane or none.")
-            self.engine.seed(np.array(current, np.int64))
-        self.engine.lanes.seed = np.array(current, np.int64)
-        if single:
-            super().reset(seed=int(seed))
 
     def _require_running(self, index: Int64 | None = None) -> None:
         engine = self.engine

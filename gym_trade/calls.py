@@ -1,0 +1,113 @@
+"""What callers hand to an environment, read and checked: actions, seeds, reset masks, modes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from gymnasium.vector import AutoresetMode
+
+from gym_trade.arguments import refuse
+from gym_trade.engine import SEED_LIMIT, Engine
+from gym_trade.types import Bool, Float64
+
+
+def read_autoreset_mode(value: object) -> AutoresetMode:
+    """An `AutoresetMode` from itself, its value ("NextStep") or its name ("NEXT_STEP")."""
+    if isinstance(value, AutoresetMode):
+        return value
+    plain = str(value).replace("_", "").lower()
+    for mode in AutoresetMode:
+        if plain == mode.value.lower():
+            return mode
+    raise refuse("autoreset_mode", value, f"one of {[mode.value for mode in AutoresetMode]}")
+
+
+def read_levels(
+    engine: Engine, actions: Any, count: int, clip_buffer: Float64 | None = None
+) -> Float64:
+    """Check a batch of actions and turn them into levels, float64 (count,).
+
+    Raises:
+        ValueError: Wrong shape or kind, an index out of range, or NaN; the message names the lane.
+    """
+    array = np.asarray(actions)
+    if engine.levels is None:
+        if array.shape not in ((count, 1), (count,)) or array.dtype.kind not in "fiu":
+            raise ValueError(
+                f"actions of shape {array.shape} and dtype {array.dtype}: expected floats of shape "
+                f"({count}, 1)."
+            )
+        levels = array.reshape(count).astype(np.float64)
+        if np.isnan(levels).any():
+            raise ValueError(f"the action of lane {int(np.isnan(levels).argmax())} is NaN.")
+        clipped: Float64 = np.clip(levels, *engine.level_range, out=clip_buffer)
+        return clipped
+    if array.shape != (count,) or array.dtype.kind not in "iu":
+        raise ValueError(
+            f"actions of shape {array.shape} and dtype {array.dtype}: expected integers of shape "
+            f"({count},)."
+        )
+    bad = (array < 0) | (array >= len(engine.levels))
+    if bad.any():
+        lane = int(bad.argmax())
+        raise ValueError(
+            f"the action of lane {lane} is {array[lane]}: expected 0 to {len(engine.levels) - 1}."
+        )
+    taken: Float64 = engine.levels[array]
+    return taken
+
+
+def read_reset_mask(engine: Engine, options: dict[str, Any] | None) -> Bool:
+    """The lanes that a reset begins anew, bool (num_envs,): ``options["reset_mask"]`` or all.
+
+    Raises:
+        ValueError: Unknown options, a mask of another shape or kind, or one that leaves lanes out
+            of the very first reset.
+    """
+    count = engine.num_envs
+    unknown = set(options or ()) - {"reset_mask"}
+    if unknown:
+        raise ValueError(f"options: unknown key {sorted(unknown)[0]!r}; known: 'reset_mask'.")
+    mask = (options or {}).get("reset_mask")
+    if mask is None:
+        return np.ones(count, np.bool_)
+    array = np.asarray(mask)
+    if array.shape != (count,) or array.dtype != np.bool_ or not array.any():
+        raise ValueError(
+            f"options['reset_mask'] must be bool of shape ({count},) with at least one True, got "
+            f"{array.dtype} {array.shape}."
+        )
+    if not array.all() and not engine.seeded:
+        raise ValueError("options['reset_mask']: the first reset must name every lane.")
+    return array
+
+
+def apply_seeds(engine: Engine, seed: Any, mask: Bool) -> None:
+    """Seed the lanes of `mask`: s seeds lane i with s + i, a list each lane with its own.
+
+    Raises:
+        ValueError: A seed is out of range, or the list does not fit.
+    """
+    if seed is None:
+        return
+    count = engine.num_envs
+    single = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    wanted = [int(seed) + lane for lane in range(count)] if single else list(seed)
+    if len(wanted) != count:
+        raise ValueError(f"seed: {len(wanted)} seeds for {count} lanes.")
+    given = [value for value in wanted if value is not None]
+    for value in given:
+        if not isinstance(value, int | np.integer) or not 0 <= value < SEED_LIMIT:
+            raise refuse("seed", value, f"whole numbers from 0 to {SEED_LIMIT - 1}")
+    if given and len(given) < count and not engine.seeded:
+        raise ValueError("seed: the first reset must seed every lane or none.")
+    current = engine.lanes.seed.tolist()
+    for lane, value in enumerate(wanted):
+        if value is not None and mask[lane]:
+            current[lane] = value
+            engine.lanes.episode[lane] = -1
+    seeds = np.array(current, np.int64)
+    if given and not engine.seeded:
+        engine.seed(seeds)
+    engine.lanes.seed = seeds
