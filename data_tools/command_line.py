@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
@@ -59,6 +60,7 @@ def run(command: Callable[[], None], expected: tuple[type[Exception], ...] = (Va
     """
     try:
         command()
+        sys.stdout.flush()
     except expected as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -66,9 +68,9 @@ def run(command: Callable[[], None], expected: tuple[type[Exception], ...] = (Va
         print("interrupted: nothing was written.", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader of our output (`| head`) has left; what it asked for was delivered.
-        sys.stderr.close()
-        return 0
+        # The reader of our output (`| head`) has left; what it asked for was delivered. Python
+        # would complain when it flushes at exit, so that goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
 
 

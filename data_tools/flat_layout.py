@@ -79,6 +79,12 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
         if size == 0:
             raise DatasetError(f"{file} is empty: it holds 0 transitions. Collect some first.")
         _check_columns(file, meta, capacity)
+        insertion = _integer(file, root, "_insertion_idx", 0, capacity - 1)
+        if size < capacity and insertion != size:
+            raise DatasetError(
+                f"{file}: {size} of {capacity} rows are filled but _insertion_idx is {insertion}. "
+                "Expected the two to agree; make the dataset anew."
+            )
         last_index = root.get("last_index")
         if not isinstance(last_index, h5py.Dataset) or last_index.shape != (1,):
             raise DatasetError(f"{file}: last_index is not a dataset of one number. Make it anew.")
@@ -88,7 +94,7 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
         yield FlatDataset(
             path=file,
             size=size,
-            insertion_index=_integer(file, root, "_insertion_idx", 0, capacity - 1),
+            insertion_index=insertion,
             last_index=last,
             stack_num=_integer(file, root, "stack_num", 1, size),
             meta=meta,
@@ -130,13 +136,13 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         return _parse_provenance(file, root)
 
 
-def read_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray[Any, Any]:
-    """Read the rows [start, stop) of one column.
+def read_into(dataset: h5py.Dataset, rows: np.ndarray[Any, Any], start: int) -> None:
+    """Read one column's rows from `start` on into `rows`, which must be contiguous.
 
     Raises:
         DatasetError: The file is damaged there.
     """
-    rows = np.empty((stop - start, *dataset.shape[1:]), dataset.dtype)
+    stop = start + len(rows)
     try:
         dataset.read_direct(rows, np.s_[start:stop])
     except (OSError, RuntimeError) as error:
@@ -144,6 +150,12 @@ def read_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray[Any, A
             f"{dataset.file.filename}: rows {start} to {stop - 1} of {dataset.name} cannot be "
             f"read: {error}. The file is damaged; make it anew."
         ) from None
+
+
+def read_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray[Any, Any]:
+    """The rows [start, stop) of one column, as `read_into` reads them."""
+    rows = np.empty((stop - start, *dataset.shape[1:]), dataset.dtype)
+    read_into(dataset, rows, start)
     return rows
 
 
@@ -209,13 +221,7 @@ def _check_columns(file: Path, meta: h5py.Group, capacity: int) -> None:
             hint = " A buffer made with ignore_obs_next lacks it." if name == "obs_next" else ""
             seen = ", ".join(meta.keys())
             raise DatasetError(f"{file} lacks _meta/{name}.{hint} Columns seen: {seen}.")
-        if not isinstance(meta.get(name, getlink=True), h5py.HardLink):
-            raise DatasetError(f"{file}: _meta/{name} is a link elsewhere. Expected the data.")
         shape = column.shape
-        if not shape or shape[0] != capacity:
-            raise DatasetError(
-                f"{file}: _meta/{name} has shape {shape}. Expected {capacity} rows (maxsize)."
-            )
         flat = name in (*FLAGS, "rew")
         kinds = "b" if name in FLAGS else "f" if name == "rew" else "fiu"
         if (flat and len(shape) != 1) or column.dtype.kind not in kinds:
@@ -224,12 +230,28 @@ def _check_columns(file: Path, meta: h5py.Group, capacity: int) -> None:
                 f"{'one value' if flat else 'one entry'} a row, "
                 f"{dict(b='bool', f='floating point').get(kinds, 'numbers')}."
             )
+    _check_lengths(file, meta, capacity)
     first, second = meta["obs"], meta["obs_next"]
     if first.shape != second.shape or first.dtype != second.dtype:
         raise DatasetError(
             f"{file}: obs is {first.dtype} {first.shape} and obs_next {second.dtype} "
             f"{second.shape}. Expected the same."
         )
+
+
+def _check_lengths(file: Path, group: h5py.Group, capacity: int) -> None:
+    """Check that everything in a group is plain numbers, one entry per row, in this very file."""
+    for name in group:
+        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
+            raise DatasetError(f"{file}: {group.name}/{name} is a link. Expected the data itself.")
+        item = group[name]
+        if isinstance(item, h5py.Group):
+            _check_lengths(file, item, capacity)
+        elif not item.shape or item.shape[0] != capacity or item.dtype.kind not in "fiub":
+            raise DatasetError(
+                f"{file}: {item.name} has shape {item.shape} and dtype {item.dtype}. Expected "
+                f"numbers in {capacity} rows (maxsize)."
+            )
 
 
 def _parse_provenance(file: Path, root: h5py.File) -> dict[str, Any] | None:

@@ -12,30 +12,18 @@ import os
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from data_tools.header import Layout, is_number, open_text, read_header
 from data_tools.stamps import BadStampError, parse_stamps
 from gym_trade import MarketDataError
 
 SUFFIXES = (".csv", ".csv.gz")
-TIME_COLUMNS = ("timestamp", "date", "datetime", "open_time", "time")
-PRICE_COLUMNS = ("open", "high", "low", "close")
 _SUPPORTED = "CSV text with a header, as .csv or .csv.gz"
-
-
-@dataclass(frozen=True)
-class _Layout:
-    """Which columns of a file are read, by their position in the header."""
-
-    time: int
-    values: dict[int, str]  # position -> lower-case name
-    ignored: tuple[str, ...]  # as the file spells them
-    header: tuple[str, ...]
 
 
 def load(
@@ -87,7 +75,7 @@ def read(path: str | os.PathLike[str]) -> tuple[pd.DataFrame, str]:
     file = Path(path)
     _check_file(file)
     with _refusals(file):
-        layout = _read_header(file)
+        layout = read_header(file)
         frame, times = _read_columns(file, layout)
     if frame.empty:
         raise MarketDataError(f"{file} has a header and no rows. Expected at least one bar.")
@@ -148,80 +136,14 @@ def _refusals(file: Path) -> Iterator[None]:
         raise MarketDataError(f"{file} cannot be read: {error.strerror or error}.") from None
 
 
-def _open_text(file: Path) -> IO[str]:
-    if file.name.lower().endswith(".gz"):
-        return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
-    return open(file, encoding="utf-8-sig", newline="")
-
-
-def _read_header(file: Path) -> _Layout:
-    """Read the first line and decide which columns are used."""
-    with _open_text(file) as stream:
-        header = [cell.strip() for cell in next(csv.reader(stream), [])]
-    names = [cell.lower() for cell in header]
-    seen = ", ".join(repr(cell) for cell in header)
-    known = {*TIME_COLUMNS, *PRICE_COLUMNS, "volume"}
-    if not known.intersection(names) and any(_is_number(cell) for cell in header):
-        raise MarketDataError(
-            f"{file} has no header: its first line is {seen}. Expected a first line that names the "
-            "columns; add one, such as open_time,open,high,low,close,volume."
-        )
-    times = [index for index, name in enumerate(names) if name in TIME_COLUMNS]
-    missing = [name for name in PRICE_COLUMNS if name not in names]
-    if missing or not times:
-        needed = ([] if times else [f"a time column ({', '.join(TIME_COLUMNS)})"]) + missing
-        raise MarketDataError(
-            f"{file} lacks {', '.join(needed)}. Columns seen: {seen}. "
-            f"{_column_hint(header)}Rename the columns in its first line."
-        )
-    if len(times) > 1:
-        named = ", ".join(header[index] for index in times)
-        raise MarketDataError(
-            f"{file} has {len(times)} time columns: {named}. Expected one; rename or drop the "
-            "others."
-        )
-    wanted = {
-        index: name
-        for index, name in enumerate(names)
-        if name in {*PRICE_COLUMNS, "volume", "funding_rate"} or name.startswith("feature_")
-    }
-    repeated = sorted({name for name in wanted.values() if names.count(name) > 1})
-    if repeated:
-        raise MarketDataError(
-            f"{file} names a column more than once: {', '.join(repeated)} (in any letter case). "
-            f"Columns seen: {seen}. Rename or drop one."
-        )
-    ignored = [header[i] for i in range(len(header)) if i not in wanted and i != times[0]]
-    return _Layout(times[0], wanted, tuple(ignored), tuple(header))
-
-
-def _column_hint(header: list[str]) -> str:
-    if len(header) == 1:
-        for separator, name in ((";", "semicolons"), ("\t", "tabs"), ("|", "bars")):
-            if separator in header[0]:
-                return f"It seems to be separated by {name}; only commas are read. "
-    if header and header[0] == "":
-        return "Its first column has no name; if it holds the time, name it timestamp. "
-    return ""
-
-
-def _is_number(cell: str) -> bool:
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
-def _read_columns(file: Path, layout: _Layout) -> tuple[pd.DataFrame, pd.Series[str]]:
+def _read_columns(file: Path, layout: Layout) -> tuple[pd.DataFrame, pd.Series[str]]:
     """Read the used columns; prices are parsed to the nearest float64."""
     positions = sorted([layout.time, *layout.values])
     types: dict[int, Any] = dict.fromkeys(layout.values, np.float64)
     try:
-        with _open_text(file) as stream:
-            reader: Any = stream  # a text stream; the stubs know only their own protocol
+        with open_text(file) as stream:
             frame = pd.read_csv(
-                reader,
+                stream,
                 header=None,
                 skiprows=1,
                 names=list(range(len(layout.header))),
@@ -232,7 +154,7 @@ def _read_columns(file: Path, layout: _Layout) -> tuple[pd.DataFrame, pd.Series[
                 na_values={position: ["", "nan", "NaN", "NAN"] for position in layout.values},
                 skipinitialspace=True,
                 float_precision="round_trip",
-            )
+            )  # type: ignore[call-overload]
     except pd.errors.EmptyDataError:
         return pd.DataFrame(columns=list(layout.values.values())), pd.Series(dtype=str)
     except (UnicodeDecodeError, gzip.BadGzipFile, zlib.error):
@@ -246,7 +168,7 @@ def _read_columns(file: Path, layout: _Layout) -> tuple[pd.DataFrame, pd.Series[
 
 def _check_widths(file: Path, width: int) -> None:
     """Refuse rows that are longer than the header, which pandas would cut without a word."""
-    with _open_text(file) as stream:
+    with open_text(file) as stream:
         if not any(line.count(",") >= width for line in stream):
             return
     for line, cells in _lines(file):  # slower, but knows commas inside quotes
@@ -257,12 +179,12 @@ def _check_widths(file: Path, width: int) -> None:
             )
 
 
-def _bad_cell(file: Path, layout: _Layout, error: str) -> MarketDataError:
+def _bad_cell(file: Path, layout: Layout, error: str) -> MarketDataError:
     """Find the first line that pandas stumbled over, reading slowly."""
     for line, cells in _lines(file):
         for position, name in layout.values.items():
             cell = cells[position].strip() if position < len(cells) else ""
-            if cell and (not _is_number(cell) or "_" in cell):
+            if cell and (not is_number(cell) or "_" in cell):
                 return MarketDataError(
                     f"{file} line {line}: {layout.header[position]} is {cell!r}. Expected a "
                     f"number for {name}; fix the cell, or leave it empty to mark it missing."
@@ -272,7 +194,7 @@ def _bad_cell(file: Path, layout: _Layout, error: str) -> MarketDataError:
 
 def _lines(file: Path) -> Iterator[tuple[int, list[str]]]:
     """The file's rows after its header with their line numbers, blank lines left out."""
-    with _open_text(file) as stream:
+    with open_text(file) as stream:
         reader = csv.reader(stream)
         next(reader)
         for cells in reader:

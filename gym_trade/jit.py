@@ -10,9 +10,11 @@ be read-only.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -49,7 +51,9 @@ def cache_directory() -> Path:
         except OSError:
             continue
         return path
-    return Path(tempfile.mkdtemp(prefix="gym_trade-"))
+    path = Path(tempfile.mkdtemp(prefix="gym_trade-"))
+    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    return path
 
 
 class _PackageLocator(_CacheLocator):  # type: ignore[misc]

@@ -7,6 +7,7 @@ import math
 from collections.abc import Callable
 
 import torch
+
 from data_tools.command_line import ArgumentParser
 
 
@@ -81,7 +82,7 @@ def training_parser(description: str | None, *, lr: float) -> ArgumentParser:
     training.add_argument(
         "--update-per-epoch",
         type=whole(1),
-        default=5000,
+        default=2000,
         help="gradient steps in an epoch, after each of which the policy is validated "
         "(default %(default)s)",
     )
@@ -93,9 +94,9 @@ def training_parser(description: str | None, *, lr: float) -> ArgumentParser:
         "--hidden-sizes",
         type=whole(1),
         nargs="+",
-        default=[256, 256],
+        default=[64, 64],
         metavar="N",
-        help="widths of the hidden layers, default 256 256",
+        help="widths of the hidden layers; on price data wider ones overfit sooner (default 64 64)",
     )
     training.add_argument(
         "--norm-obs",
@@ -112,8 +113,8 @@ def training_parser(description: str | None, *, lr: float) -> ArgumentParser:
 def _add_evaluation(parser: ArgumentParser) -> None:
     group = parser.add_argument_group(
         "evaluation",
-        "Evaluation takes place after the dataset's collection span: an embargo of the longest "
-        "window, 30%% for validation, which chooses the checkpoint, an embargo, and the test.",
+        "After the dataset's collection span an embargo of the longest window, 30% for\n"
+        "validation, which chooses the checkpoint, another embargo, and the rest for the test.",
     )
     group.add_argument(
         "--test-market",
@@ -154,7 +155,12 @@ def _add_run(parser: ArgumentParser) -> None:
         default="tensorboard",
         help="training curves (default %(default)s)",
     )
-    group.add_argument("--device", type=device, default="cpu", help="cpu (default) or cuda[:index]")
+    group.add_argument(
+        "--device",
+        type=device,
+        default="cuda" if torch.cuda.is_available() else "cpu",
+        help="cpu or cuda[:index] (default: cuda where torch finds it)",
+    )
     group.add_argument(
         "--threads",
         type=whole(1),

@@ -24,7 +24,9 @@ class CheckpointError(ValueError):
     """A file that is no checkpoint of this package, or a damaged one."""
 
 
-def save_policy(path: str | os.PathLike[str], network: NormalisedNet, about: dict[str, Any]) -> None:
+def save_policy(
+    path: str | os.PathLike[str], network: NormalisedNet, about: dict[str, Any]
+) -> None:
     """Write a policy's network and what it was trained for, whole or not at all.
 
     Args:
@@ -77,7 +79,8 @@ class DiscretePolicy:
         values, _ = self.network(observations)
         if values.ndim == 3:  # quantiles: their mean is the value
             values = values.mean(2)
-        return values.argmax(1).cpu().numpy()
+        actions: npt.NDArray[np.int64] = values.argmax(1).cpu().numpy()
+        return actions
 
 
 def load_policy(path: str | os.PathLike[str], device: str = "cpu") -> DiscretePolicy:

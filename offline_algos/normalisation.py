@@ -72,10 +72,17 @@ def _refuse_non_finite(chunk: npt.NDArray[np.float64], rows: npt.NDArray[np.int6
     )
 
 
-def reward_scale(buffer: ReplayBuffer) -> float:
-    """Standard deviation of a buffer's rewards, 1.0 where they never change."""
+def scale_rewards(buffer: ReplayBuffer) -> float:
+    """Divide a buffer's rewards, in place, by their standard deviation and return it.
+
+    The mean stays, since moving it would change which episode lengths are good. Rewards that never
+    change are left alone.
+    """
     scale = float(np.std(buffer.rew[buffer.sample_indices(0)], dtype=np.float64))
-    return scale if scale > 0.0 else 1.0
+    if scale == 0.0:
+        return 1.0
+    buffer.set_array_at_key(buffer.rew / scale, "rew")
+    return scale
 
 
 class Normaliser(nn.Module):

@@ -25,6 +25,7 @@ class TrainingLog(BaseLogger):
         validation_returns: Return of each validation pass; the first is the untrained policy's.
         update_seconds: Time spent in gradient steps.
         updates: Gradient steps done.
+        seconds: Wall time of training and validation, once finished.
     """
 
     def __init__(
@@ -36,6 +37,8 @@ class TrainingLog(BaseLogger):
         self.losses: dict[str, float] = {}
         self.update_seconds = 0.0
         self.updates = 0
+        self.seconds = 0.0
+        self._started = time.perf_counter()
         self._echo = echo
         self._epoch_start = (0, 0.0, time.perf_counter())
 
@@ -110,5 +113,6 @@ class TrainingLog(BaseLogger):
         return {}
 
     def finalize(self) -> None:
-        """Close the other logger."""
+        """Note the time and close the other logger."""
+        self.seconds = time.perf_counter() - self._started
         self.inner.finalize()

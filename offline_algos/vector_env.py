@@ -30,7 +30,7 @@ class TradeVectorEnv(BaseVectorEnv):
         ValueError: Autoreset is on, or observations are not flat.
     """
 
-    def __init__(self, env: VectorEnv, replay_seed: int | None = None) -> None:
+    def __init__(self, env: VectorEnv[Any, Any, Any], replay_seed: int | None = None) -> None:
         # BaseVectorEnv.__init__ would start one worker per lane; its attributes are set here.
         mode = env.metadata.get("autoreset_mode")
         if mode is not gym.vector.AutoresetMode.DISABLED:
@@ -43,7 +43,7 @@ class TradeVectorEnv(BaseVectorEnv):
                 f"observations are {type(env.single_observation_space).__name__}, expected a flat "
                 'Box. Make the environment with observation="flat".'
             )
-        self.env = env
+        self.env: Any = env
         self.env_num = env.num_envs
         self.is_async = False
         self.is_closed = False

@@ -71,7 +71,7 @@ def compare(frame, seed, actions, **arguments):
             config.levels[action] if config.action_type == "discrete" else float(np.float32(action))
         )
         argument = action if config.action_type == "discrete" else np.array([action], np.float32)
-        obs, reward, terminated, truncated, info = env.step(argument)
+        _, _, terminated, truncated, info = env.step(argument)
         expected = ledger.step(Fraction(level))
         scale = before["portfolio_value"] * config.leverage
         assert_close(info["portfolio_value"], expected.equity, scale, "equity")

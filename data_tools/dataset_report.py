@@ -1,0 +1,272 @@
+"""What a dataset holds: episodes, returns, actions and normalisation statistics, in one pass."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data_tools.flat_layout import FlatDataset, open_flat, read_rows, row_chunks
+
+ACTION_BINS = 10
+
+
+@dataclass(frozen=True)
+class PartStatistics:
+    """Mean and deviation over all numbers of one part of the observation, in float64.
+
+    Attributes:
+        key: The part, such as "market_data_1Minute".
+        mean: Over rows and the part's elements.
+        std: ddof 0.
+        column_std: (smallest, largest) standard deviation of a single element.
+    """
+
+    key: str
+    mean: float
+    std: float
+    column_std: tuple[float, float]
+
+
+@dataclass(frozen=True)
+class DatasetReport:
+    """A dataset, described.
+
+    Attributes:
+        path: The file.
+        provenance: What it says about itself; None in a foreign file.
+        transitions: Rows.
+        returns: Sum of rewards of each episode, float64 (episodes,).
+        lengths: Its steps, int64 (episodes,).
+        terminated: Rows that end an episode by termination.
+        truncated: Rows that end one otherwise.
+        unfinished: Whether the rows end in the middle of an episode, which is counted above.
+        actions: (label, count) for each discrete action or each range of a continuous one.
+        parts: Statistics of the observation.
+        bad_numbers: NaN or infinite numbers in observations, rewards and actions.
+        sha256: Digest of the file.
+    """
+
+    path: Path
+    provenance: dict[str, Any] | None
+    transitions: int
+    returns: npt.NDArray[np.float64]
+    lengths: npt.NDArray[np.int64]
+    terminated: int
+    truncated: int
+    unfinished: bool
+    actions: list[tuple[str, int]]
+    parts: list[PartStatistics]
+    bad_numbers: int
+    sha256: str
+
+
+def report_dataset(path: Path) -> DatasetReport:
+    """Describe a dataset, reading it in chunks.
+
+    Raises:
+        DatasetError: The file is missing, of another layout, or has pickled parts.
+    """
+    with open_flat(path) as dataset:
+        returns, lengths, unfinished = _episodes(dataset)
+        flags = {name: _count(dataset, name) for name in ("terminated", "truncated")}
+        actions, bad_actions = _actions(dataset)
+        parts, bad_observations = _observation_statistics(dataset)
+        bad = bad_actions + bad_observations + _bad_numbers(dataset, "rew")
+        bad += _bad_numbers(dataset, "obs_next")
+    with open(path, "rb") as stream:
+        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    return DatasetReport(
+        path=path,
+        provenance=dataset.provenance,
+        transitions=dataset.size,
+        returns=returns,
+        lengths=lengths,
+        terminated=flags["terminated"],
+        truncated=flags["truncated"],
+        unfinished=unfinished,
+        actions=actions,
+        parts=parts,
+        bad_numbers=bad,
+        sha256=digest,
+    )
+
+
+def _chunks(dataset: FlatDataset, name: str) -> Any:
+    column = dataset.column(name)
+    for start, stop in row_chunks(column, dataset.size):
+        yield read_rows(column, start, stop)
+
+
+def _count(dataset: FlatDataset, name: str) -> int:
+    return sum(int(rows.sum()) for rows in _chunks(dataset, name))
+
+
+def _bad_numbers(dataset: FlatDataset, name: str) -> int:
+    if dataset.column(name).dtype.kind != "f":
+        return 0
+    return sum(int((~np.isfinite(rows)).sum()) for rows in _chunks(dataset, name))
+
+
+def _episodes(
+    dataset: FlatDataset,
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64], bool]:
+    """Returns and lengths of the episodes, and whether the last one is not finished."""
+    returns: list[npt.NDArray[np.float64]] = []
+    lengths: list[npt.NDArray[np.int64]] = []
+    carried_return, carried_length = 0.0, 0
+    rewards = dataset.column("rew")
+    for start, stop in row_chunks(rewards, dataset.size):
+        reward = read_rows(rewards, start, stop).astype(np.float64)
+        ends = np.flatnonzero(read_rows(dataset.column("done"), start, stop))
+        begins = np.concatenate([[0], ends + 1])
+        # the piece after the last end belongs to the next chunk
+        sums = np.add.reduceat(np.append(reward, 0.0), begins)
+        sizes = np.diff(np.append(begins, stop - start))
+        sums[0] += carried_return
+        sizes[0] += carried_length
+        carried_return, carried_length = float(sums[-1]), int(sizes[-1])
+        returns.append(sums[:-1])
+        lengths.append(sizes[:-1])
+    if carried_length:
+        returns.append(np.array([carried_return]))
+        lengths.append(np.array([carried_length]))
+    return np.concatenate(returns), np.concatenate(lengths), carried_length > 0
+
+
+def _actions(dataset: FlatDataset) -> tuple[list[tuple[str, int]], int]:
+    """The action histogram, and how many actions are no number."""
+    if dataset.column("act").dtype.kind == "f":
+        return _continuous_actions(dataset), _bad_numbers(dataset, "act")
+    action = (dataset.provenance or {}).get("action") or {}
+    levels: list[float] = action.get("levels") or []
+    counts = dict.fromkeys(range(len(levels)), 0)
+    for rows in _chunks(dataset, "act"):
+        for value, count in zip(*np.unique(rows, return_counts=True), strict=True):
+            counts[int(value)] = counts.get(int(value), 0) + int(count)
+    return [
+        (f"{a} (level {levels[a]:g})" if 0 <= a < len(levels) else str(a), counts[a])
+        for a in sorted(counts)
+    ], 0
+
+
+def _continuous_actions(dataset: FlatDataset) -> list[tuple[str, int]]:
+    low, high = np.inf, -np.inf
+    for rows in _chunks(dataset, "act"):
+        finite = rows[np.isfinite(rows)]
+        low, high = min(low, finite.min(initial=np.inf)), max(high, finite.max(initial=-np.inf))
+    if not low <= high:
+        return []
+    edges = np.linspace(low, high if high > low else low + 1.0, ACTION_BINS + 1)
+    counts = np.zeros(ACTION_BINS, np.int64)
+    for rows in _chunks(dataset, "act"):
+        counts += np.histogram(rows[np.isfinite(rows)].astype(np.float64), edges)[0]
+    labels = [f"{left:.3g} to {right:.3g}" for left, right in itertools.pairwise(edges)]
+    return list(zip(labels, counts.tolist(), strict=True))
+
+
+def _observation_statistics(dataset: FlatDataset) -> tuple[list[PartStatistics], int]:
+    """Statistics of each part, by combining those of chunks (Chan, Golub and LeVeque 1983)."""
+    column = dataset.column("obs")
+    width = int(np.prod(column.shape[1:], dtype=np.int64))
+    mean, squares, count, bad = np.zeros(width), np.zeros(width), 0, 0
+    for rows in _chunks(dataset, "obs"):
+        flat = rows.reshape(len(rows), width).astype(np.float64)
+        bad += int((~np.isfinite(flat)).sum())
+        with np.errstate(invalid="ignore"):
+            chunk_mean = flat.mean(axis=0)
+            chunk_squares = ((flat - chunk_mean) ** 2).sum(axis=0)
+            difference = chunk_mean - mean
+            total = count + len(flat)
+            squares += chunk_squares + difference**2 * (count * len(flat) / total)
+            mean += difference * (len(flat) / total)
+        count = total
+    variance = squares / count
+    layout = (dataset.provenance or {}).get("layout")
+    parts = [(p["key"], p["start"], p["stop"]) for p in layout or []] or [("observation", 0, width)]
+    statistics = []
+    for key, start, stop in parts:
+        means, variances = mean[start:stop], variance[start:stop]
+        with np.errstate(invalid="ignore"):
+            spread = float(np.sqrt(variances.mean() + means.var()))
+        ranged = float(np.sqrt(variances.min())), float(np.sqrt(variances.max()))
+        statistics.append(PartStatistics(key, float(means.mean()), spread, ranged))
+    return statistics, bad
+
+
+def dataset_lines(report: DatasetReport) -> list[str]:
+    """The report as lines of text."""
+    returns, lengths = report.returns, report.lengths
+    lines = [
+        f"{report.path.name}: Tianshou's flat ReplayBuffer layout",
+        f"transitions  {report.transitions}",
+        f"episodes     {len(returns)}, {report.terminated} terminated, {report.truncated} truncated"
+        + (", the last one unfinished" if report.unfinished else ""),
+        f"lengths      mean {lengths.mean():.6g}, min {lengths.min()}, max {lengths.max()}",
+        f"returns      mean {returns.mean():.6g}, std {returns.std():.6g}, min "
+        f"{returns.min():.6g}, max {returns.max():.6g}",
+        "actions",
+    ]
+    for label, count in report.actions:
+        share = count / max(1, sum(number for _, number in report.actions))
+        lines.append(f"  {label:<24} {count:>12} {share:7.1%}")
+    lines.append("observation              mean           std   std of single elements")
+    for part in report.parts:
+        low, high = part.column_std
+        lines.append(
+            f"  {part.key:<20} {part.mean:>11.5g} {part.std:>13.5g}   {low:.4g} to {high:.4g}"
+        )
+    lines += _provenance_lines(report.provenance)
+    if report.bad_numbers:
+        lines.append(f"bad numbers  {report.bad_numbers} NaN or infinite; it cannot be trained on")
+    lines.append(f"sha256       {report.sha256}")
+    return lines
+
+
+def _provenance_lines(provenance: dict[str, Any] | None) -> list[str]:
+    if provenance is None:
+        return ["provenance   none: not written by data_tools.collect"]
+    market = provenance["market"]
+    return [
+        f"task         {provenance['task']}",
+        f"policy       {policy_text(provenance['policy'])}",
+        f"market       {market.get('path') or 'synthetic:' + market['name']}",
+        f"market hash  {market['content_hash']}",
+        f"span         {provenance['span']['start']} to {provenance['span']['end']}",
+        f"collected    seed {provenance['seed']}, {provenance['num_envs']} lanes, "
+        f"{provenance['episode_steps']} steps an episode",
+    ]
+
+
+def policy_text(policy: dict[str, Any]) -> str:
+    """A policy's description in one line, such as "ma-cross(fast=12, slow=48) + flat"."""
+    texts = []
+    for member in policy.get("members") or [policy]:
+        named = [f"{k}={v}" for k, v in member.items() if k not in ("name", "epsilon")]
+        texts.append(member["name"] + (f"({', '.join(named)})" if named else ""))
+    noise = f", epsilon {policy['epsilon']:g}" if "epsilon" in policy else ""
+    return " + ".join(texts) + noise
+
+
+def example_episode(path: Path) -> dict[str, Any]:
+    """The first episode, at most 10,000 steps of it.
+
+    Returns:
+        "reward", float64 (steps,); "exposure", float32 (steps,), or None where unknown; "ended",
+        whether its end is among them.
+    """
+    with open_flat(path) as dataset:
+        stop = min(dataset.size, 10_000)
+        ends = np.flatnonzero(read_rows(dataset.column("done"), 0, stop))
+        stop = int(ends[0]) + 1 if len(ends) else stop
+        exposure = None
+        for part in (dataset.provenance or {}).get("layout") or []:
+            if part["key"] == "account_state":
+                exposure = dataset.column("obs_next")[:stop, part["start"]]
+        reward = read_rows(dataset.column("rew"), 0, stop)
+    return {"reward": reward, "exposure": exposure, "ended": len(ends) > 0}

@@ -1,0 +1,68 @@
+"""Describe a market file or a dataset: what it holds, and what is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import h5py
+
+from data_tools.command_line import ArgumentParser, run, terminate_cleanly
+from data_tools.dataset_report import dataset_lines, report_dataset
+from data_tools.market_report import market_lines, report_market
+
+DATASET_SUFFIXES = (".hdf5", ".h5")
+
+
+def describe(path: Path, plot: Path | None = None) -> list[str]:
+    """Describe a file, which is told from its content.
+
+    Args:
+        path: A market file, also one that `gym_trade.Market` refuses, or a dataset.
+        plot: Where to write a picture.
+
+    Returns:
+        Lines of text.
+
+    Raises:
+        ValueError: The file cannot be read as either, or the picture cannot be written.
+    """
+    if plot is not None:
+        from data_tools import pictures  # matplotlib takes long to import
+
+        pictures.check_picture_name(plot)
+    if path.suffix.lower() in DATASET_SUFFIXES or (path.is_file() and h5py.is_hdf5(path)):
+        dataset = report_dataset(path)
+        lines = dataset_lines(dataset)
+        if plot is not None:
+            pictures.draw_dataset(dataset, plot)
+    else:
+        market = report_market(path)
+        lines = market_lines(market)
+        if plot is not None:
+            pictures.draw_market(market, plot)
+    return lines + ([] if plot is None else [f"picture written to {plot}"])
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line.
+
+    Returns:
+        0, 2 for bad input, 130 after Ctrl-C.
+    """
+    parser = ArgumentParser(prog="python -m data_tools.describe", description=__doc__)
+    parser.add_argument("file", type=Path, help="market file (.csv, .csv.gz) or dataset (.hdf5)")
+    parser.add_argument(
+        "--plot", type=Path, metavar="FILE", help="write a picture, .png, .pdf or .svg"
+    )
+
+    def command() -> None:
+        flags = parser.parse_args(argv)
+        print("\n".join(describe(flags.file, flags.plot)))
+
+    return run(command)
+
+
+if __name__ == "__main__":
+    terminate_cleanly()
+    raise SystemExit(main())

@@ -1,0 +1,178 @@
+"""What a market file holds, and which of its rows no market can have; nothing is repaired."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from data_tools.load import read
+from gym_trade import Market, MarketDataError, TimeFrame
+
+SHOWN_ROWS = 20
+
+
+@dataclass(frozen=True)
+class MarketReport:
+    """A market file, described.
+
+    Attributes:
+        frame: Its rows, in the file's order.
+        recognised: The line that says how it was read.
+        interval: The most common difference between neighbouring stamps; None for a single row.
+        gaps: Places where at least one bar is missing between neighbouring stamps.
+        missing_bars: Bars missing in all of them.
+        longest_gap: The stamps around the longest one; None without gaps.
+        zero_volume: Bars without volume.
+        bad_rows: (row from 0, reason) in order of rows; a row may be there more than once.
+        content_hash: The market's content hash; None if it is not accepted.
+        refusal: Why `gym_trade.Market` refuses it; None if it is accepted.
+    """
+
+    frame: pd.DataFrame
+    recognised: str
+    interval: pd.Timedelta | None
+    gaps: int
+    missing_bars: int
+    longest_gap: tuple[pd.Timestamp, pd.Timestamp] | None
+    zero_volume: int
+    bad_rows: list[tuple[int, str]]
+    content_hash: str | None
+    refusal: str | None
+
+
+def report_market(path: Path) -> MarketReport:
+    """Describe a market file, also one that `gym_trade.Market` refuses.
+
+    Raises:
+        MarketDataError: The file cannot be read as a market file at all.
+    """
+    frame, recognised = read(path)
+    stamps = np.unique(frame.index.to_numpy().astype(np.int64))
+    steps = np.diff(stamps)
+    interval = _most_common(steps) if len(steps) else 0
+    wide = np.flatnonzero(steps > interval)
+    around = None
+    if len(wide):
+        longest = int(wide[np.argmax(steps[wide])])
+        around = pd.Timestamp(int(stamps[longest])), pd.Timestamp(int(stamps[longest + 1]))
+    content_hash, refusal = None, None
+    try:
+        content_hash = Market(frame).content_hash
+    except MarketDataError as error:
+        refusal = str(error)
+    return MarketReport(
+        frame=frame,
+        recognised=recognised,
+        interval=pd.Timedelta(interval, "ns") if interval else None,
+        gaps=len(wide),
+        missing_bars=int(((steps[wide] - 1) // max(interval, 1)).sum()),
+        longest_gap=around,
+        zero_volume=int((frame["volume"] == 0).sum()) if "volume" in frame else 0,
+        bad_rows=find_bad_rows(frame, interval),
+        content_hash=content_hash,
+        refusal=refusal,
+    )
+
+
+def find_bad_rows(frame: pd.DataFrame, interval: int) -> list[tuple[int, str]]:
+    """List every row that breaks a rule of `gym_trade.Market`, with the reason.
+
+    Args:
+        frame: As `load.read` returns it.
+        interval: The base interval in nanoseconds; 0 if unknown.
+
+    Returns:
+        (row from 0, reason), by row.
+    """
+    found: list[tuple[int, str]] = []
+
+    def note(mask: npt.NDArray[np.bool_], reason: str, *columns: str) -> None:
+        for row in np.flatnonzero(mask).tolist():
+            values = ", ".join(f"{name} {frame[name].iloc[row]}" for name in columns)
+            found.append((row, reason + (f" ({values})" if values else "")))
+
+    _note_stamps(frame.index.to_numpy().astype(np.int64), interval, note)
+    with np.errstate(invalid="ignore"):
+        for name in ("open", "high", "low", "close"):
+            price = frame[name].to_numpy()
+            note(np.isnan(price), f"{name} is missing")
+            note(np.isinf(price), f"{name} is not finite", name)
+            note(np.isfinite(price) & (price <= 0), f"{name} is not positive", name)
+        body = frame[["open", "close"]].to_numpy()
+        high, low = frame["high"].to_numpy(), frame["low"].to_numpy()
+        note(high < body.max(axis=1), "high is below open or close", "high", "open", "close")
+        note(low > body.min(axis=1), "low is above open or close", "low", "open", "close")
+        if "volume" in frame:
+            volume = frame["volume"].to_numpy()
+            note(np.isnan(volume), "volume is missing")
+            note((volume < 0) | np.isinf(volume), "volume is negative or not finite", "volume")
+    return sorted(found, key=lambda item: item[0])
+
+
+def _note_stamps(stamps: npt.NDArray[np.int64], interval: int, note: Callable[..., None]) -> None:
+    order = np.zeros(len(stamps), np.bool_)
+    order[1:] = np.diff(stamps) < 0
+    if len(stamps) < 2 or not order[1:].all():  # newest-first is one fact, not one per row
+        note(order, "stamp is older than that of the row before")
+    note(pd.Series(stamps).duplicated().to_numpy(), "stamp repeats an earlier one")
+    if interval:
+        phases = stamps % interval
+        note(phases != _most_common(phases), "stamp is off the grid of the other rows")
+
+
+def _most_common(values: npt.NDArray[np.int64]) -> int:
+    found, counts = np.unique(values, return_counts=True)
+    return int(found[np.argmax(counts)])
+
+
+def market_lines(report: MarketReport) -> list[str]:
+    """The report as lines of text."""
+    frame = report.frame
+    lines = [
+        report.recognised,
+        f"rows      {len(frame)}",
+        f"span      {frame.index.min()} to {frame.index.max()} UTC (stamps)",
+        f"interval  {_interval_text(report.interval)}",
+        f"prices    open {frame['open'].iloc[0]:g}, close {frame['close'].iloc[-1]:g}, lowest low "
+        f"{frame['low'].min():g}, highest high {frame['high'].max():g}",
+    ]
+    gaps = f"gaps      {report.gaps}"
+    if report.longest_gap:
+        before, after = report.longest_gap
+        gaps += f", {report.missing_bars} bars missing; longest from {before} to {after}"
+    lines.append(gaps)
+    if "volume" in frame:
+        lines.append(f"volume    {report.zero_volume} bars without any")
+    else:
+        lines.append("volume    no such column: it will count as 0")
+    stamps = frame.index.to_numpy()
+    if len(stamps) > 1 and bool(np.all(stamps[1:] < stamps[:-1])):
+        lines.append("order     newest first; reverse it before use")
+    lines += _bad_row_lines(report)
+    if report.refusal is None:
+        lines.append(f"accepted by gym_trade.Market; content hash {report.content_hash}")
+    else:
+        lines.append(f"refused by gym_trade.Market: {report.refusal}")
+    return lines
+
+
+def _interval_text(interval: pd.Timedelta | None) -> str:
+    if interval is None:
+        return "unknown: all rows have one stamp"
+    whole = interval.value % 1_000_000_000 == 0
+    return TimeFrame(interval.value).name if whole else str(interval)
+
+
+def _bad_row_lines(report: MarketReport) -> list[str]:
+    bad = report.bad_rows
+    lines = [f"bad rows  {len({row for row, _ in bad})}"]
+    for row, reason in bad[:SHOWN_ROWS]:
+        lines.append(f"  row {row} ({report.frame.index[row]}): {reason}")
+    if len(bad) > SHOWN_ROWS:
+        lines.append(f"  and {len(bad) - SHOWN_ROWS} more")
+    return lines

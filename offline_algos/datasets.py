@@ -1,0 +1,101 @@
+"""A dataset in memory: transitions, where they come from, and what their policy earned."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tianshou.data import ReplayBuffer
+
+from data_tools.hdf5 import DatasetError, load_buffer
+from offline_algos.files import sha256
+from offline_algos.periods import Span, read_time
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """Transitions and where they come from.
+
+    Attributes:
+        buffer: A flat buffer, its sampling seeded.
+        provenance: What `data_tools.collect` says about it; None for a foreign file.
+        path: The file, or None for a buffer made in memory.
+        content_hash: SHA-256 of the file in hex, or None.
+        returns: Returns of the whole episodes in it, float64 (episodes,).
+    """
+
+    buffer: ReplayBuffer
+    provenance: dict[str, Any] | None
+    path: str | None
+    content_hash: str | None
+    returns: npt.NDArray[np.float64]
+
+    @property
+    def collection(self) -> Span | None:
+        """First decision and last mark that the collection could use, or None."""
+        if self.provenance is None:
+            return None
+        span = self.provenance["span"]
+        return read_time(span["start"]), read_time(span["end"])
+
+
+def load_dataset(path: str, seed: int) -> Dataset:
+    """Load a dataset that holds discrete actions.
+
+    Raises:
+        DatasetError: It is missing, unreadable, or its actions are not discrete.
+    """
+    buffer, provenance = load_buffer(path)
+    return make_dataset(buffer, provenance, seed, path)
+
+
+def make_dataset(
+    buffer: ReplayBuffer, provenance: dict[str, Any] | None, seed: int, path: str | None = None
+) -> Dataset:
+    """Wrap a buffer, loaded or made in memory, and seed its sampling.
+
+    Raises:
+        DatasetError: Its actions are not discrete.
+    """
+    if buffer.act.ndim != 1 or buffer.act.dtype.kind not in "iu":
+        raise DatasetError(
+            f"{path or 'the buffer'} holds {buffer.act.dtype} actions of shape "
+            f"{buffer.act.shape[1:]}: the atari_style scripts train on discrete actions."
+        )
+    # the state that ReplayBuffer(random_seed=...) makes
+    buffer._random_state = np.random.RandomState(seed)
+    content_hash = None if path is None else sha256(path)
+    return Dataset(buffer, provenance, path, content_hash, episode_returns(buffer))
+
+
+def episode_returns(buffer: ReplayBuffer) -> npt.NDArray[np.float64]:
+    """Undiscounted returns of a buffer's whole episodes, oldest first, float64 (episodes,)."""
+    rows = buffer.sample_indices(0)
+    totals = np.cumsum(buffer.rew[rows], dtype=np.float64)
+    ends = np.flatnonzero(buffer.done[rows])
+    returns: npt.NDArray[np.float64] = np.diff(totals[ends], prepend=0.0)
+    return returns
+
+
+def behaviour_reference(dataset: Dataset) -> dict[str, Any]:
+    """What the behaviour policy earned an episode, as its provenance or else its rows say.
+
+    Returns:
+        ``behavior_return`` and ``behavior_return_std`` (ddof 0), undiscounted sums of rewards, and
+        ``behavior_episodes``; the returns are None without a whole episode.
+    """
+    recorded = (dataset.provenance or {}).get("reference")
+    if recorded is not None:
+        return {
+            "behavior_return": recorded["behavior_return"],
+            "behavior_return_std": recorded["behavior_return_std"],
+            "behavior_episodes": recorded["complete_episodes"] or recorded["cut_episodes"],
+        }
+    returns = dataset.returns
+    return {
+        "behavior_return": float(returns.mean()) if len(returns) else None,
+        "behavior_return_std": float(returns.std()) if len(returns) else None,
+        "behavior_episodes": len(returns),
+    }

@@ -1,0 +1,136 @@
+"""One deterministic pass of a policy over a period."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from tqdm import tqdm
+
+from data_tools.policies import make_policy
+from gym_trade import SequentialConfig, VectorTradeEnv
+
+# Slippage and starting cash may be drawn: every policy meets the same draws.
+EVALUATION_SEED = 0
+
+Act = Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]
+
+
+def evaluation_config(config: SequentialConfig) -> SequentialConfig:
+    """A configuration for whole-period evaluation: flat, from the first instant to the last."""
+    return config.replace(observation="flat", episode_steps=None, random_start=False)
+
+
+def evaluation_environment(
+    config: SequentialConfig, start: Any = None, end: Any = None
+) -> VectorTradeEnv:
+    """One lane over a period, with autoreset disabled.
+
+    Args:
+        config: Market, costs and so on.
+        start: First decision instant; None: the market's first usable one.
+        end: Last mark; None: the market's last.
+    """
+    config = evaluation_config(config).replace(start=start, end=end)
+    return VectorTradeEnv(config, num_envs=1, autoreset_mode="Disabled")
+
+
+def evaluate(
+    act: Act,
+    config: SequentialConfig,
+    start: Any = None,
+    end: Any = None,
+    *,
+    name: str = "policy",
+    show_progress: bool = False,
+) -> dict[str, Any]:
+    """Walk a policy once over a period.
+
+    Args:
+        act: Flat observations, float32 (1, D), to actions (1,) or (1, 1).
+        config: Market, costs and so on; its period and episode length are replaced.
+        start: First decision instant; None: the market's first usable one.
+        end: Last mark; None: the market's last.
+        name: For the progress bar.
+        show_progress: Show a progress bar where stderr is a terminal.
+
+    Returns:
+        ``return`` (sum of rewards), ``steps``, ``terminated`` (bankrupt), ``metrics`` (name to
+        float, of this one episode), ``equity`` (float64 (steps + 1,), in quote currency) and
+        ``times`` (datetime64[ns] (steps + 1,), UTC).
+    """
+    environment = evaluation_environment(config, start, end)
+    return _walk(environment, act, name, show_progress)
+
+
+def evaluate_rule(
+    rule: str,
+    config: SequentialConfig,
+    start: Any = None,
+    end: Any = None,
+    *,
+    epsilon: float = 0.0,
+    seed: int = 0,
+    show_progress: bool = False,
+) -> dict[str, Any]:
+    """Walk one of `data_tools.policies` once over a period; see `evaluate`.
+
+    Args:
+        rule: Its name, with parameters if any, such as "random" or "ma-cross:fast=6,slow=36".
+        config: As for `evaluate`.
+        start: As for `evaluate`.
+        end: As for `evaluate`.
+        epsilon: Share of decisions that are random instead.
+        seed: Of its random decisions.
+        show_progress: As for `evaluate`.
+    """
+    environment = evaluation_environment(config, start, end)
+    policy = make_policy(rule, environment, epsilon=epsilon, seed=seed)
+    policy.begin(np.ones(1, np.bool_))
+    return _walk(environment, lambda observations: policy.act(), rule, show_progress)
+
+
+def _walk(environment: VectorTradeEnv, act: Act, name: str, show_progress: bool) -> dict[str, Any]:
+    observations, _ = environment.reset(seed=EVALUATION_SEED)
+    first = int(environment.decision_index[0])
+    equity = np.empty(environment.decision_range[1] - first + 1)
+    equity[0] = environment.portfolio_value[0]
+    total, steps, ended = 0.0, 0, False
+    # disable=None: a bar on a terminal only
+    with tqdm(
+        total=len(equity) - 1,
+        desc=name,
+        unit="step",
+        leave=False,
+        disable=None if show_progress else True,
+    ) as bar:
+        while not ended:
+            observations, rewards, terminated, truncated, info = environment.step(act(observations))
+            steps += 1
+            total += float(rewards[0])
+            equity[steps] = environment.portfolio_value[0]
+            ended = bool(terminated[0] or truncated[0])
+            bar.update()
+    return {
+        "return": total,
+        "steps": steps,
+        "terminated": bool(terminated[0]),
+        "metrics": {key: float(values[0]) for key, values in info["metrics"].items()},
+        "equity": equity[: steps + 1],
+        "times": environment.decision_times[first : first + steps + 1],
+    }
+
+
+def behaviour_rules(description: dict[str, Any]) -> list[str]:
+    """The rules of a behaviour policy, as `evaluate_rule` takes them.
+
+    Args:
+        description: A provenance's ``policy``. A mixture that draws a rule an episode has several.
+    """
+    rules = []
+    for member in description.get("members", [description]):
+        parameters = [f"{k}={v}" for k, v in member.items() if k not in ("name", "epsilon")]
+        rules.append(member["name"] + (":" + ",".join(parameters) if parameters else ""))
+    return rules

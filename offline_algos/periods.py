@@ -1,0 +1,181 @@
+"""Where a policy may be evaluated: after its data, with embargoes between the parts."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from gym_trade import Market, VectorTradeEnv, parse_time_frame
+
+VALIDATION_SHARE = 0.3
+FEWEST_STEPS = 10
+WINDOW_PREFIX = "market_data_"
+
+Span = tuple[pd.Timestamp, pd.Timestamp]
+
+
+class PeriodError(ValueError):
+    """There is no honest period to evaluate on; the message says what to do."""
+
+
+@dataclass(frozen=True)
+class Period:
+    """A stretch of decision instants.
+
+    Attributes:
+        start: The first decision instant, ISO 8601, UTC.
+        end: The last mark: equity is last valued here, and no bar beyond it is walked.
+        steps: Decisions in between.
+    """
+
+    start: str
+    end: str
+    steps: int
+
+    def __str__(self) -> str:
+        return f"{self.start} to {self.end} ({self.steps} decisions)"
+
+    def to_dict(self) -> dict[str, Any]:
+        """This period as JSON-able fields."""
+        return asdict(self)
+
+
+def read_time(text: str, name: str = "time") -> pd.Timestamp:
+    """Read a time, UTC where it has no zone.
+
+    Raises:
+        PeriodError: It cannot be read.
+    """
+    try:
+        time = pd.Timestamp(text)
+    except ValueError:
+        time = None
+    if time is None or pd.isna(time):
+        raise PeriodError(f"{name}={text!r} is no time. Expected one such as 2023-11-01T00:00.")
+    return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
+
+
+def clear_of(market: Market, layout: Sequence[Sequence[Any]], after: pd.Timestamp) -> pd.Timestamp:
+    """The end of the embargo: from then on every window holds only bars that open from `after` on.
+
+    On data without gaps that is the length of the longest window; closed hours make it longer.
+
+    Args:
+        market: The bars.
+        layout: The flat observation's parts: (key, start, stop, shape).
+        after: The last instant whose bars must not be seen again.
+
+    Returns:
+        The first such instant, UTC; ``pd.Timestamp.max`` where the data ends before it.
+    """
+    first = int(np.searchsorted(market.open_ns, after.value))
+    clear_ns = after.value
+    for key, _, _, shape in layout:
+        if not key.startswith(WINDOW_PREFIX):
+            continue
+        frame_ns = parse_time_frame(key.removeprefix(WINDOW_PREFIX)).interval_ns
+        shifted = market.open_ns[first:] - market.offset_ns
+        bins = np.unique(shifted // frame_ns)
+        # a coarse bar that began before `after` would show what happened before it
+        bins = bins[bins * frame_ns + market.offset_ns >= after.value]
+        if len(bins) < shape[0]:
+            return pd.Timestamp.max.tz_localize("UTC")
+        end_ns = (int(bins[shape[0] - 1]) + 1) * frame_ns + market.offset_ns
+        clear_ns = max(clear_ns, end_ns)
+    return pd.Timestamp(clear_ns, tz="UTC")
+
+
+def evaluation_range(
+    environment: VectorTradeEnv,
+    collection: Span | None,
+    *,
+    same_market: bool,
+    start: str | None = None,
+    end: str | None = None,
+    allow_overlap: bool = False,
+) -> Span:
+    """The stretch of a market that may be evaluated on.
+
+    Args:
+        environment: One over the whole market.
+        collection: First decision and last mark of the dataset; None where it is not known.
+        same_market: Whether the dataset was collected in this very market.
+        start: Not before (UTC).
+        end: Not after (UTC).
+        allow_overlap: Allow dates inside the collection span.
+
+    Returns:
+        The first and the last usable instant, an embargo after the collection span.
+
+    Raises:
+        PeriodError: It overlaps the collection span, or the times cannot be read.
+    """
+    low, high = environment.decision_range
+    times = environment.decision_times
+    market_first, market_last = (pd.Timestamp(times[index], tz="UTC") for index in (low, high))
+    first, last = market_first, market_last
+    if start is not None:
+        first = max(read_time(start, "--test-start"), market_first)
+    if end is not None:
+        last = min(read_time(end, "--test-end"), market_last)
+    if collection is None or allow_overlap:
+        return first, last
+    if same_market and start is None:
+        first = collection[1]
+    if first < collection[1] and last > collection[0]:
+        raise PeriodError(
+            f"evaluation from {_text(first)} to {_text(last)} overlaps the dataset's collection "
+            f"span, {_text(collection[0])} to {_text(collection[1])}: the policy has seen it. Pass "
+            f"--test-start {collection[1]:%Y-%m-%dT%H:%M}, another --test-market, or "
+            "--allow-overlap if you must."
+        )
+    if first >= collection[1]:
+        first = max(first, clear_of(environment.markets[0], environment.layout, collection[1]))
+    return first, last
+
+
+def split(
+    environment: VectorTradeEnv, first: pd.Timestamp, last: pd.Timestamp
+) -> tuple[Period, Period]:
+    """Cut a range into validation (the first 30%) and test, with an embargo between them.
+
+    Raises:
+        PeriodError: Too little is left for either.
+    """
+    low, high = environment.decision_range
+    times = environment.decision_times
+    begin = max(low, _at_or_after(times, first))
+    finish = min(
+        high, int(np.searchsorted(times, np.datetime64(last.tz_localize(None)), "right")) - 1
+    )
+    middle = begin + int(VALIDATION_SHARE * (finish - begin))
+    resume = finish
+    if middle > begin:
+        edge = pd.Timestamp(times[middle], tz="UTC")
+        resume = _at_or_after(times, clear_of(environment.markets[0], environment.layout, edge))
+    if min(middle - begin, finish - resume) < FEWEST_STEPS:
+        raise PeriodError(
+            f"{max(finish - begin, 0)} decisions are left to validate and test on, in a market "
+            f"that ends {_text(pd.Timestamp(times[high], tz='UTC'))}: too few, with the embargoes "
+            "of the longest window. Pass --test-market FILE with later data, or leave a part of "
+            "the market out of the dataset: python -m data_tools.collect --train-fraction 0.7."
+        )
+    return _period(times, begin, middle), _period(times, resume, finish)
+
+
+def _at_or_after(times: npt.NDArray[np.datetime64], instant: pd.Timestamp) -> int:
+    return int(np.searchsorted(times, np.datetime64(instant.tz_localize(None))))
+
+
+def _period(times: npt.NDArray[np.datetime64], begin: int, finish: int) -> Period:
+    start, end = (pd.Timestamp(times[index]).isoformat() for index in (begin, finish))
+    return Period(start, end, finish - begin)
+
+
+def _text(time: pd.Timestamp) -> str:
+    return f"{time:%Y-%m-%d %H:%M}"

@@ -1,0 +1,27 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from data_tools.collect import collect
+from tests.offline_algos import samples
+
+ENV = {"time_frames": ["1min", "5min"], "window_sizes": [4, 6], "execute_on": "5min"}
+
+
+@pytest.fixture(scope="session")
+def market_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("market") / "market.csv"
+    samples.frame().to_csv(path)
+    return path
+
+
+@pytest.fixture(scope="session")
+def dataset_file(market_file: Path) -> Path:
+    path = market_file.with_name("trades.hdf5")
+    collect(
+        path, buffer_size=1200, market=str(market_file), policy="ma-cross:fast=3,slow=9+random",
+        epsilon=0.1, num_envs=8, episode_steps=100, env=ENV, progress=False, echo=None,
+    )  # fmt: skip
+    return path

@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+import pytest
+
+from data_tools.hdf5 import load_buffer
+from offline_algos.datasets import behaviour_reference, load_dataset, make_dataset
+from tests.offline_algos import samples
+
+
+def test_a_file_and_its_buffer_say_the_same(dataset_file):
+    dataset = load_dataset(str(dataset_file), seed=1)
+    assert dataset.content_hash == hashlib.sha256(dataset_file.read_bytes()).hexdigest()
+    start, end = dataset.collection
+    assert str(start.tzinfo) == "UTC" and start < end
+    ends = np.flatnonzero(dataset.buffer.done)
+    parts = np.split(dataset.buffer.rew, ends + 1)[:-1]
+    np.testing.assert_allclose(dataset.returns, [part.sum() for part in parts], atol=1e-12)
+    assert behaviour_reference(dataset)["behavior_episodes"] == 8
+
+    buffer, _ = load_buffer(dataset_file)
+    plain = make_dataset(buffer, None, seed=1)
+    assert plain.collection is None and plain.content_hash is None
+    reference = behaviour_reference(plain)
+    assert reference["behavior_return"] == pytest.approx(dataset.returns.mean())
+    assert reference["behavior_episodes"] == 16
+
+
+def test_sampling_is_seeded():
+    observations = np.zeros((100, 2), np.float32)
+    draws = [
+        make_dataset(samples.buffer(observations), None, seed=seed).buffer.sample_indices(50)
+        for seed in (1, 1, 2)
+    ]
+    np.testing.assert_array_equal(draws[0], draws[1])
+    assert not np.array_equal(draws[0], draws[2])
+
+
+def test_returns_of_a_buffer_that_wrapped_and_has_an_unfinished_episode():
+    buffer = samples.buffer(np.zeros((230, 2), np.float32), size=120)
+    buffer.done[buffer.last_index] = False
+    returns = make_dataset(buffer, None, seed=0).returns
+    rewards = buffer.rew[buffer.sample_indices(0)]  # rows 110 to 229, episodes end every 50
+    np.testing.assert_allclose(returns, [rewards[:40].sum(), rewards[40:90].sum()])

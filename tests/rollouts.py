@@ -1,0 +1,124 @@
+"""Small environments for the tests, and ways to compare what they return."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from gym_trade import SequentialEnv, VectorTradeEnv, types
+from tests import markets
+
+# One short window and a decision every five minutes: construction and steps are cheap.
+SMALL = {"time_frames": ["1min"], "window_sizes": 4, "execute_on": "5min"}
+
+FRAMES = {"one": markets.bars(500, seed=1), "two": markets.bars(400, seed=2, volatility=0.004)}
+
+# Configurations that reach every part of a step: draws, refusals, liquidations, autoresets.
+CONFIGURATIONS = {
+    "spot": {"df": FRAMES["one"], "episode_steps": 9},
+    "wild": {
+        "df": FRAMES, "leverage": 50, "slippage": 0.003, "slippage_model": "uniform",
+        "initial_cash": (500.0, 20_000.0), "episode_steps": 12, "bankrupt_threshold": 0.4,
+        "lot_size": 0.01, "min_notional": 60_000.0, "funding_rate": 0.001,
+        "reward": "differential_sharpe", "liquidation_fee": 0.005,
+    },
+    "continuous": {
+        "df": FRAMES["two"], "leverage": 10, "action_type": "continuous", "fill_at": "close",
+        "margin_mode": "isolated", "margin_call_threshold": 0.6, "slippage": 0.001,
+        "reward": "drawdown_penalty", "episode_steps": 7, "observation": "flat",
+    },
+    "index": {"df": FRAMES, "allow_short": True, "observation": "index"},
+}  # fmt: skip
+
+# Arguments under which a market that is flat until a crash is entered and left.
+CRASH = {"random_start": False, "start": "2023-01-02 00:30", "transaction_fee": 0.0}
+
+
+def scalar(frame=None, **arguments):
+    """A scalar environment on small windows; random bars with gaps unless a frame is given."""
+    frame = markets.bars(600) if frame is None else frame
+    return SequentialEnv(df=frame, **(SMALL | arguments))
+
+
+def vector(frame=None, **arguments):
+    """Its vector counterpart."""
+    frame = markets.bars(600) if frame is None else frame
+    return VectorTradeEnv(df=frame, **(SMALL | arguments))
+
+
+def flat_then(count, price, *, at, start=100.0):
+    """Minute bars that stand at `start` and, from bar `at` on, at `price`."""
+    frame = markets.flat_bars(count, start)
+    frame.iloc[at:, :4] = price
+    return frame
+
+
+def assert_same(left, right):
+    """Equal in structure, dtype and every bit: observations, infos, arrays."""
+    if isinstance(left, dict):
+        assert isinstance(right, dict)
+        assert left.keys() == right.keys()
+        for key in left:
+            assert_same(left[key], right[key])
+        return
+    first, second = np.asarray(left), np.asarray(right)
+    if first.dtype == object:
+        assert first.shape == second.shape
+        for one, other in zip(first.ravel(), second.ravel(), strict=True):
+            if isinstance(one, dict | np.ndarray):
+                assert_same(one, other)
+            else:
+                assert one == other
+        return
+    assert first.dtype == second.dtype
+    np.testing.assert_array_equal(first, second)
+
+
+def configured(name, **changes):
+    """A vector environment of one of the configurations."""
+    arguments = CONFIGURATIONS[name] | changes
+    return vector(arguments.pop("df"), **arguments)
+
+
+def configured_scalar(name, **changes):
+    """Its scalar counterpart."""
+    arguments = CONFIGURATIONS[name] | changes
+    return scalar(arguments.pop("df"), **arguments)
+
+
+def draw(env, rng, count=None):
+    """Random actions for a vector environment; uniform over the box for continuous ones."""
+    count = count or env.num_envs
+    if env.action_levels is None:
+        return rng.uniform(-1.0, 1.0, (count, 1)).astype(np.float32)
+    return rng.integers(0, len(env.action_levels), count)
+
+
+def lane_of(engine, lane=0):
+    """The account of a lane, without the scratch fields of its last fill."""
+    return {
+        name: engine.lanes[name][lane].item()
+        for name in types.LANE_DTYPE.names
+        if not name.startswith("fill_")
+    }
+
+
+def of_lane(batch, lane):
+    """One lane of a batched observation."""
+    if isinstance(batch, dict):
+        return {key: of_lane(value, lane) for key, value in batch.items()}
+    return batch[lane]
+
+
+def play(env, actions, seed=0):
+    """Reset a scalar environment and step it until the end, or out of actions.
+
+    Returns (infos, that of reset first; rewards; the last step's two flags).
+    """
+    infos, rewards, flags = [env.reset(seed=seed)[1]], [], (False, False)
+    for action in actions:
+        _, reward, *flags, info = env.step(action)
+        infos.append(info)
+        rewards.append(reward)
+        if any(flags):
+            break
+    return infos, np.array(rewards), tuple(flags)
