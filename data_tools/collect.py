@@ -15,7 +15,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data_tools.command_line import ArgumentParser, CommandLineError, run, terminate_cleanly
+from data_tools.command_line import (
+    ArgumentParser,
+    CommandLineError,
+    run,
+    terminate_cleanly,
+)
 from data_tools.environment import add_environment_flags, open_market, parse_env_arguments
 from data_tools.episodes import EpisodeLog, Episodes
 from data_tools.hdf5 import FlatBufferWriter

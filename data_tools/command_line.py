@@ -6,7 +6,9 @@ import argparse
 import os
 import signal
 import sys
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 BAD_INPUT = 2
@@ -72,6 +74,41 @@ def run(command: Callable[[], None], expected: tuple[type[Exception], ...] = (Va
         # would complain when it flushes at exit, so that goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     return 0
+
+
+@contextmanager
+def sure_interrupts() -> Iterator[Callable[[], None]]:
+    """Make Ctrl-C and SIGTERM certain inside a loop over compiled code.
+
+    While Numba looks at the arguments of a compiled function it discards any exception, also one
+    that a signal's handler raises just then, and the loop would run on as if nothing had happened.
+    The check that is yielded runs that handler again.
+
+    Yields:
+        What the loop calls once a step.
+    """
+    received: list[tuple[Callable[[int, Any], Any], int]] = []
+    previous: dict[int, Callable[[int, Any], Any]] = {}
+
+    def remember(number: int, frame: Any) -> None:
+        received.append((previous[number], number))
+        previous[number](number, frame)
+
+    def check() -> None:
+        for handler, number in received:
+            handler(number, None)
+
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(number)
+            if callable(handler):
+                previous[number] = handler
+                signal.signal(number, remember)
+    try:
+        yield check
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def terminate_cleanly() -> None:

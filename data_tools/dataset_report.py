@@ -231,16 +231,27 @@ def dataset_lines(report: DatasetReport) -> list[str]:
 def _provenance_lines(provenance: dict[str, Any] | None) -> list[str]:
     if provenance is None:
         return ["provenance   none: not written by data_tools.collect"]
-    market = provenance["market"]
+    known = _Lenient(provenance)
+    market = known["market"]
+    source = market.get("path") or f"{market['kind']}:{market['name']}"
     return [
-        f"task         {provenance['task']}",
-        f"policy       {policy_text(provenance['policy'])}",
-        f"market       {market.get('path') or 'synthetic:' + market['name']}",
+        f"task         {known['task']}",
+        f"policy       {policy_text(known['policy'])}",
+        f"market       {source}",
         f"market hash  {market['content_hash']}",
-        f"span         {provenance['span']['start']} to {provenance['span']['end']}",
-        f"collected    seed {provenance['seed']}, {provenance['num_envs']} lanes, "
-        f"{provenance['episode_steps']} steps an episode",
+        f"span         {known['span']['start']} to {known['span']['end']}",
+        f"collected    seed {known['seed']}, {known['num_envs']} lanes, "
+        f"{known['episode_steps']} steps an episode",
     ]
+
+
+class _Lenient(dict[str, Any]):
+    """A provenance of which parts may be missing: those read as "?"."""
+
+    def __getitem__(self, key: str) -> Any:
+        value = self.get(key, "?")
+        inner = value if isinstance(value, dict) else {}
+        return _Lenient(inner) if key in ("market", "policy", "span") else value
 
 
 def policy_text(policy: dict[str, Any]) -> str:

@@ -75,6 +75,7 @@ class FlatBufferWriter:
             "obs_next": ((observation_size,), np.dtype(np.float32)),
         }
         self._skeleton = SparseMemory()
+        self._file: Any = None  # io.FileIO once entered
         self._check_target(overwrite)
         self._overwrite = overwrite
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
@@ -107,13 +108,10 @@ class FlatBufferWriter:
         self._offsets = lay_out(self._skeleton, size=self.size, columns=self._columns)
         try:
             self._file = open(self._temporary, "w+b", buffering=0)
-            try:
-                self._file.truncate(self._skeleton.length)
-            except BaseException:
-                self.__exit__(None, None, None)
-                raise
-        except OSError as error:
-            raise self._explain(error) from None
+            self._file.truncate(self._skeleton.length)
+        except BaseException as error:  # an interrupt, too, must not leave the file
+            self.__exit__(None, None, None)
+            raise self._explain(error) if isinstance(error, OSError) else error from None
         return self
 
     def __exit__(
@@ -123,7 +121,8 @@ class FlatBufferWriter:
         traceback: TracebackType | None,
     ) -> None:
         """Remove what was not finished."""
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
         self._temporary.unlink(missing_ok=True)
 
     def start(self, observation: npt.NDArray[np.float32]) -> None:

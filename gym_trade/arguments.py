@@ -36,7 +36,9 @@ def refuse(name: str, value: object, expected: str) -> ValueError:
 
 def check_choice(name: str, value: object, allowed: Sequence[object]) -> None:
     """Refuse a value that is none of the allowed ones."""
-    if not any(value is choice or value == choice for choice in allowed):
+    if not any(value is choice for choice in allowed if not isinstance(choice, str)) and not (
+        isinstance(value, str) and value in allowed
+    ):
         raise refuse(name, value, f"one of {', '.join(map(repr, allowed))}")
 
 
@@ -89,12 +91,13 @@ def instant(name: str, value: object) -> str | None:
     """A time as ISO 8601 UTC text; naive values are UTC."""
     if value is None:
         return None
+    expected = "a time from 1678 to 2261, such as '2023-01-01' or '2023-01-01 12:00'"
     try:
-        stamp = pd.Timestamp(value)  # type: ignore[arg-type]
+        stamp = pd.Timestamp(value).as_unit("ns")  # type: ignore[arg-type]
     except (ValueError, TypeError):
-        raise refuse(name, value, "a time such as '2023-01-01' or '2023-01-01 12:00'") from None
-    if pd.isna(stamp) or isinstance(value, int | float):
-        raise refuse(name, value, "a time such as '2023-01-01' or '2023-01-01 12:00'")
+        raise refuse(name, value, expected) from None
+    if pd.isna(stamp) or isinstance(value, int | float | np.integer | np.floating):
+        raise refuse(name, value, expected)
     return (stamp.tz_localize("UTC") if stamp.tz is None else stamp.tz_convert("UTC")).isoformat()
 
 
@@ -103,7 +106,9 @@ def time_frame_names(value: Any) -> tuple[str, ...] | None:
     if value is None:
         return None
     single = isinstance(value, str) or not isinstance(value, Sequence)
-    single = single or (len(value) == 2 and isinstance(value[1], str) and value[1].isalpha())
+    # (5, "Minute") is one frame, ("5min", "hour") are two
+    single = single or (len(value) == 2 and isinstance(value[1], str) and value[1].isalpha()
+                        and not isinstance(value[0], str))  # fmt: skip
     names = tuple(parse_time_frame(frame).name for frame in ([value] if single else value))
     if not names or len(set(names)) != len(names):
         raise refuse("time_frames", value, "at least one time frame, none of them twice")
@@ -129,7 +134,13 @@ def _encode_callable(name: str, value: Callable[..., Any]) -> str:
             f"{name}={describe_value(value)} has no importable name and cannot be written as JSON. "
             "Define it at the top level of a module."
         )
-    return f"{CALLABLE_PREFIX}{module}:{qualified}"
+    text = f"{CALLABLE_PREFIX}{module}:{qualified}"
+    if decode(name, text) != value:
+        raise ValueError(
+            f"{name}={describe_value(value)} is not what {module}.{qualified} names and cannot be "
+            "written as JSON. Use a plain function at the top level of a module."
+        )
+    return text
 
 
 def encode(name: str, value: Any) -> Any:

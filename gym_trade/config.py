@@ -18,6 +18,7 @@ from gym_trade.arguments import (
     instant,
     number,
     option,
+    refuse,
     time_frame_names,
     whole,
     window_counts,
@@ -26,6 +27,8 @@ from gym_trade.market_source import as_markets, decode_markets, encode_markets
 from gym_trade.rewards import check_reward
 from gym_trade.timeframe import parse_time_frame
 from gym_trade.types import REWARDS
+
+FEATURES = ("default", "columns")
 
 ConfigType = TypeVar("ConfigType", bound="SequentialConfig")
 
@@ -174,9 +177,11 @@ class SequentialConfig:
                 f"action_levels={self.action_levels!r} contradicts action_type='continuous'. Give "
                 "one of the two."
             )
-        if isinstance(self.action_levels, str) or not hasattr(self.action_levels, "__iter__"):
-            raise ValueError(f"action_levels={self.action_levels!r}: expected numbers in [-1, 1].")
-        levels = tuple(number("action_levels", a, -1.0, 1.0) for a in self.action_levels)
+        given = self.action_levels
+        ordered = hasattr(given, "__iter__") and not isinstance(given, str | set | Mapping)
+        if not ordered or getattr(given, "ndim", 1) != 1:
+            raise refuse("action_levels", given, "a list of numbers in [-1, 1]")
+        levels = tuple(number("action_levels", level, -1.0, 1.0) for level in given)
         if len(levels) < 2 or len(set(levels)) != len(levels):
             raise ValueError(
                 f"action_levels={list(levels)}: expected at least two different levels."
@@ -211,8 +216,12 @@ class SequentialConfig:
         features = self.features
         choices = features.values() if isinstance(features, Mapping) else [features]
         for choice in choices:
-            if not callable(choice):
-                check_choice("features", choice, (None, "default", "columns"))
+            known = choice is None or (isinstance(choice, str) and choice in FEATURES)
+            if not (known or callable(choice)):
+                names = ", ".join(map(repr, FEATURES))
+                raise refuse(
+                    "features", choice, f"None, {names}, a callable, or one of these by time frame"
+                )
         if isinstance(features, Mapping):
             named = {parse_time_frame(k, "features").name: f for k, f in features.items()}
             self._set("features", named)
@@ -239,7 +248,7 @@ class SequentialConfig:
             ValueError: An unknown keyword, with the name that was probably meant.
         """
         if config is not None and not isinstance(config, cls):
-            raise ValueError(f"config={config!r}: expected a {cls.__name__}.")
+            raise refuse("config", config, f"a {cls.__name__}; a market is df=")
         known = [field.name for field in dataclasses.fields(cls)]
         for name in arguments:
             if name not in known:
@@ -279,6 +288,8 @@ class SequentialConfig:
             ValueError: Unknown fields, or a market of other content.
         """
         fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise refuse("text", text, "a JSON object as to_json writes it")
         encoded = fields.pop("df", None)
         fields = {name: decode(name, value) for name, value in fields.items()}
         config = cls.from_arguments(None, fields | {"df": decode_markets(encoded)})

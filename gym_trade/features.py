@@ -99,7 +99,10 @@ def check_look_ahead(function: FeatureFunction, bars: pd.DataFrame, where: str =
     """
     whole = _table(function(bars.copy()), bars, where)
     count = len(bars)
-    for cut in sorted({max(2, count // 4), max(2, count // 2), max(2, count - 1)}):
+    complete = np.isfinite(whole.to_numpy(np.float64)).all(axis=1)
+    # Cut right after the first complete row: values filled backwards are not there any more.
+    first = int(complete.argmax()) + 1 if complete.any() else count
+    for cut in sorted({first, max(2, count // 4), max(2, count // 2), max(2, count - 1)}):
         if cut >= count:
             continue
         prefix = bars.iloc[:cut]
@@ -153,7 +156,8 @@ def feature_matrix(
         table = default_features(bars, window)
         if features is None and ready:
             table = pd.concat([table, bars[ready]], axis=1)
-    matrix = np.ascontiguousarray(table.to_numpy(np.float64)).astype(np.float32)
+    with np.errstate(over="ignore"):  # what float32 cannot hold is refused as inf below
+        matrix = np.ascontiguousarray(table.to_numpy(np.float64)).astype(np.float32)
     finite = np.asarray(np.isfinite(matrix).all(axis=1))
     first = int(finite.argmax()) if finite.any() else len(matrix)
     if not finite[first:].all():

@@ -189,6 +189,11 @@ def settlement_rates(funding_rate: float | str | None, markets: Sequence[Market]
             )
         due = market.open_ns % FUNDING_INTERVAL_NS == 0
         if isinstance(funding_rate, str):
+            if funding_rate.lower() not in market.extras:
+                raise ValueError(
+                    f"funding_rate={funding_rate!r} names no column that the market kept "
+                    f"({list(market.extras)}). Pass a number, or a df with that column."
+                )
             values = market.extras[funding_rate.lower()]
             bad = due & ~np.isfinite(values)
             if bad.any():

@@ -188,10 +188,11 @@ class Market:
             ValueError: A time frame is no multiple of the base interval.
             MarketDataError: The data is too short for its windows.
         """
-        for frame in (*time_frames, execute_on):
+        wanted = [("time_frames", frame) for frame in time_frames] + [("execute_on", execute_on)]
+        for argument, frame in wanted:
             if frame.interval_ns % self.interval_ns:
                 raise ValueError(
-                    f"time frame {frame} is no multiple of the market's {self.time_frame} bars."
+                    f"{argument}={frame} is no multiple of the market's {self.time_frame} bars."
                 )
         feature_key = tuple(sorted(features.items())) if isinstance(features, dict) else features
         key = (time_frames, window_sizes, execute_on, feature_key)

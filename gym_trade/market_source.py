@@ -42,6 +42,12 @@ def _one(source: Any, stamp: str, offset: object, columns: tuple[str, ...]) -> A
             )
         return source
     if isinstance(source, pd.DataFrame):
+        names = [str(column).strip().lower() for column in source.columns]
+        missing = [name for name in columns if name.lower() not in names]
+        if missing:
+            raise ValueError(
+                f"funding_rate={missing[0]!r} names no column of df; it has {list(source.columns)}."
+            )
         return Market(source, stamp=stamp, offset=offset, columns=columns)
     raise ValueError(
         f"df: expected a DataFrame, a Market, a list or dict of them, or None, got "
@@ -55,6 +61,8 @@ def as_markets(source: Any, stamp: str, offset: object, columns: tuple[str, ...]
         return None
     if isinstance(source, Mapping):
         made = {str(key): _one(item, stamp, offset, columns) for key, item in source.items()}
+        if len(made) < len(source):
+            raise ValueError(f"df: two of the names {list(source)} are the same as text.")
         return _not_empty(made)
     if isinstance(source, list | tuple):
         return _not_empty(tuple(_one(item, stamp, offset, columns) for item in source))

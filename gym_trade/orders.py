@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 
-from gym_trade.accounting import equity_at, fill, slipped
+from gym_trade.accounting import close_position, equity_at, fill, slipped
 from gym_trade.jit import jit
 from gym_trade.types import ORDER_FILLED, ORDER_NONE, ORDER_REFUSED, Record
 
@@ -63,13 +63,26 @@ def whole_lots(quantity: float, lot_size: float) -> float:
 
 
 @jit
+def permitted(account: Record, rules: Record, quantity: float, price: float) -> float:
+    """What isolated margin, lots and the minimum notional leave of an order; 0.0: refused."""
+    if rules.isolated != 0 and account.quantity * quantity >= 0.0:
+        quantity = affordable(account, rules, quantity, price)
+    if rules.lot_size > 0.0:
+        quantity = whole_lots(quantity, rules.lot_size)
+        if abs(account.quantity + quantity) < LOT_TOLERANCE * rules.lot_size:
+            quantity = -account.quantity  # flat, not a rounding error's worth of position
+    return quantity if abs(quantity) * price >= rules.min_notional else 0.0
+
+
+@jit
 def place_level_order(
     account: Record, rules: Record, level: float, reference_price: float, slippage: float
 ) -> int:
     """Turn a level in [-1, 1] into an order and fill it.
 
     A level as near to the held one as the rebalance threshold is no order; 0 always closes, to a
-    quantity of exactly 0. A refused order (too small, or no margin for it) leaves the held level.
+    quantity of exactly 0. A refused order (too small, or without the margin or the equity that it
+    needs) leaves the held level.
 
     Returns:
         ORDER_NONE, ORDER_FILLED or ORDER_REFUSED.
@@ -77,31 +90,26 @@ def place_level_order(
     closes = level == 0.0 and account.quantity != 0.0
     if not closes and not abs(level - account.held_level) > rules.rebalance_threshold:
         return ORDER_NONE
-    if level == 0.0:
-        quantity = -account.quantity
-    else:
-        quantity, solvable = order_quantity(
-            account,
-            rules,
-            level,
-            slipped(reference_price, 1.0, slippage),
-            slipped(reference_price, -1.0, slippage),
-        )
-        if not solvable:
-            return ORDER_REFUSED
+    if closes:
+        close_position(account, rules, reference_price, slippage, rules.fee_rate)
+        return ORDER_FILLED
+    quantity, solvable = order_quantity(
+        account,
+        rules,
+        level,
+        slipped(reference_price, 1.0, slippage),
+        slipped(reference_price, -1.0, slippage),
+    )
+    if not solvable:
+        return ORDER_REFUSED
     if quantity == 0.0:
         account.held_level = level
         return ORDER_NONE
     price = slipped(reference_price, quantity, slippage)
-    if level != 0.0:
-        if rules.isolated != 0 and account.quantity * quantity >= 0.0:
-            quantity = affordable(account, rules, quantity, price)
-        if rules.lot_size > 0.0:
-            quantity = whole_lots(quantity, rules.lot_size)
-            if abs(account.quantity + quantity) < LOT_TOLERANCE * rules.lot_size:
-                quantity = -account.quantity  # flat, not a rounding error's worth of position
-        if quantity == 0.0 or abs(quantity) * price < rules.min_notional:
-            return ORDER_REFUSED
-    fill(account, quantity, price, reference_price, abs(quantity) * price * rules.fee_rate)
+    quantity = permitted(account, rules, quantity, price)
+    fee = abs(quantity) * price * rules.fee_rate
+    if quantity == 0.0 or fee >= equity_at(account, price):
+        return ORDER_REFUSED
+    fill(account, quantity, price, reference_price, fee)
     account.held_level = level
     return ORDER_FILLED

@@ -52,6 +52,8 @@ def reward_of(lane: Record, rules: Record, previous: float, equity: float) -> fl
     Equity is floored at a millionth of the initial cash. The differential Sharpe ratio is that of
     Moody and Saffell (1998), "Performance functions and reinforcement learning for trading systems
     and portfolios", with both moments starting at 0; the step that has no variance behind it is 0.
+    It is not monotone: after losses have made the first moment negative, the square of a further,
+    huge loss counts as a gain, so it rewards a wipe-out. Prefer another where ruin is possible.
     """
     floor = EQUITY_FLOOR * lane.initial_cash
     before, after = max(previous, floor), max(equity, floor)
@@ -102,7 +104,7 @@ def check_reward(reward: object) -> None:
     """Refuse what is neither a built-in reward's name nor a usable callable."""
     if callable(reward):
         reward_inputs(reward)
-    elif reward not in REWARDS:
+    elif not isinstance(reward, str) or reward not in REWARDS:
         raise refuse("reward", reward, f"a callable or one of {', '.join(REWARDS)}")
 
 

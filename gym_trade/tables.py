@@ -131,10 +131,13 @@ def build_tables(
         rows = np.searchsorted(frame_ends, instants, side="right")
         enough = rows >= first_row + window
         if not enough.any():
+            needs = f"which needs {first_row + window}"
+            if not finite.any():
+                needs = "none of which has all its features yet"
             raise MarketDataError(
                 f"the data ({len(open_ns)} base bars from {stamp_text(open_ns[0])}, "
                 f"{len(matrix)} {frame} bars) is too short for a window of {window} {frame} bars, "
-                f"which needs {first_row + window}. Give more data or a smaller window."
+                f"{needs}. Give more data or a smaller window."
             )
         complete &= enough
         width = matrix.shape[1]

@@ -79,6 +79,8 @@ def _from_parts(count: object, unit: object, value: object, argument: str) -> Ti
         raise _refuse(value, argument)
     name = _UNIT_OF[str(spelling)]
     unit_ns = 7 * NANOSECONDS["Day"] if name == "Week" else NANOSECONDS[name]
+    if int(count) * unit_ns >= 2**62:  # must fit int64 beside a time stamp
+        raise _refuse(value, argument)
     return TimeFrame(int(count) * unit_ns)
 
 

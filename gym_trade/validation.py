@@ -16,7 +16,7 @@ from gym_trade.types import Float64, Int64
 
 PRICES = ("open", "high", "low", "close")
 TIME_COLUMNS = ("timestamp", "date", "datetime", "open_time", "time")
-# Integer stamps between 1973 and 2286 fall into disjoint ranges for the four usual units.
+# Numeric stamps between 1973 and 2286 fall into disjoint ranges for the four usual units.
 EPOCH_UNITS: tuple[tuple[Literal["s", "ms", "us", "ns"], int, int], ...] = (
     ("s", 10**8, 10**10),
     ("ms", 10**11, 10**13),
@@ -57,12 +57,12 @@ def named_columns(df: pd.DataFrame) -> dict[str, str]:
 
 
 def _epoch_unit(values: pd.Series) -> Literal["s", "ms", "us", "ns"]:
-    low, high = int(values.min()), int(values.max())
+    low, high = values.min(), values.max()
     for unit, smallest, largest in EPOCH_UNITS:
         if smallest <= low and high < largest:
             return unit
     raise MarketDataError(
-        f"integer time stamps from {low} to {high} are not epoch seconds, milliseconds, "
+        f"numeric time stamps from {low} to {high} are not epoch seconds, milliseconds, "
         "microseconds or nanoseconds since 1973. Convert the column with pandas.to_datetime."
     )
 
@@ -79,7 +79,8 @@ def read_stamps(df: pd.DataFrame, names: dict[str, str]) -> Int64:
                 f"{', '.join(TIME_COLUMNS)}; its columns are {list(df.columns)}."
             )
         values = df[column]
-        unit = _epoch_unit(values) if pd.api.types.is_integer_dtype(values) else None
+        numeric = pd.api.types.is_numeric_dtype(values) and values.notna().any()
+        unit = _epoch_unit(values) if numeric else None
         try:
             stamps = pd.DatetimeIndex(pd.to_datetime(values, unit=unit, utc=True))
         except (ValueError, TypeError) as error:
@@ -91,7 +92,12 @@ def read_stamps(df: pd.DataFrame, names: dict[str, str]) -> Int64:
     row = _first(np.asarray(stamps.isna()))
     if row is not None:
         raise MarketDataError(f"row {row}: the time stamp is missing (NaT). Drop or fix that row.")
-    return np.ascontiguousarray(stamps.to_numpy("datetime64[ns]").astype(np.int64))
+    try:
+        return np.ascontiguousarray(stamps.as_unit("ns").to_numpy().astype(np.int64))
+    except pd.errors.OutOfBoundsDatetime as error:
+        raise MarketDataError(
+            f"a time stamp is beyond what nanoseconds can count (1678 to 2261): {error}. Fix it."
+        ) from None
 
 
 def read_column(df: pd.DataFrame, column: str, open_ns: Int64) -> Float64:
@@ -151,6 +157,12 @@ def check_grid(open_ns: Int64, interval_ns: int, offset_ns: int) -> None:
             "stand on. Drop or re-stamp that row."
         )
     wanted = (common + offset_ns) % interval_ns // 10**9
+    if wanted == 0:
+        raise MarketDataError(
+            f"{_row(row, open_ns)} is off the grid of {interval_ns // 10**9} s bars that "
+            f"offset='{offset_ns // 10**9}sec' asks for; most rows stand on the plain grid. Leave "
+            "offset out."
+        )
     raise MarketDataError(
         f"{_row(row, open_ns)} is off the grid of {interval_ns // 10**9} s bars, which is anchored "
         f"at the UTC epoch. If the bars really begin there, pass offset='{wanted}sec'; if stamps "
@@ -166,29 +178,33 @@ def check_bars(open_ns: Int64, bars: Float64, volume: Float64) -> None:
         bars: float64 (rows, 4), open, high, low, close.
         volume: float64 (rows,).
     """
+    problems: list[tuple[int, str]] = []
     bad = ~(np.isfinite(bars) & (bars > 0.0))
     row = _first(np.asarray(bad.any(axis=1)))
     if row is not None:
         column = int(bad[row].argmax())
-        raise MarketDataError(
-            f"{_row(row, open_ns)}: {PRICES[column]} is {bars[row, column]}; a price must be "
-            "finite and positive. Fix or drop that row."
-        )
+        problems.append((
+            row,
+            f"{PRICES[column]} is {bars[row, column]}; a price must be finite and positive. Fix or "
+            "drop that row.",
+        ))  # fmt: skip
     opens, highs, lows, closes = bars.T
     for name, edge, sign, word in (("high", highs, 1.0, "below"), ("low", lows, -1.0, "above")):
         for other, values in (("open", opens), ("close", closes)):
             row = _first(np.asarray(sign * edge < sign * values))
             if row is not None:
-                raise MarketDataError(
-                    f"{_row(row, open_ns)}: {name} {edge[row]} is {word} {other} {values[row]}. "
-                    "Fix or drop that row."
-                )
+                problem = f"{name} {edge[row]} is {word} {other} {values[row]}"
+                problems.append((row, f"{problem}. Fix or drop that row."))
     row = _first(~(np.isfinite(volume) & (volume >= 0.0)))
     if row is not None:
-        raise MarketDataError(
-            f"{_row(row, open_ns)}: volume is {volume[row]}; it must be finite and not negative. "
-            "Fix that row, or leave the column out if volume is unknown."
-        )
+        problems.append((
+            row,
+            f"volume is {volume[row]}; it must be finite and not negative. Fix that row, or leave "
+            "the column out if volume is unknown.",
+        ))  # fmt: skip
+    if problems:
+        row, text = min(problems, key=lambda problem: problem[0])
+        raise MarketDataError(f"{_row(row, open_ns)}: {text}")
 
 
 def require_columns(names: dict[str, str], wanted: Iterable[str]) -> None:

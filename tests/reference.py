@@ -196,6 +196,9 @@ class ReferenceLedger:
         closes = rules.continuous and level == 0 and q != 0  # whatever the threshold
         if abs(level - self.held_level) <= threshold and not closes:
             return False
+        if level == 0 and q != 0:
+            self._close(bar, reference, "agent", AGENT_ORDER)
+            return False
         for side in (1, -1):  # the buy solution first, then the sell
             price = self._slipped(reference, side, AGENT_ORDER)
             equity = self.equity(price)
@@ -207,10 +210,10 @@ class ReferenceLedger:
             size = side * (self._snap(target) - q)
             if size <= 0:  # this side does not move q
                 continue
-            size = self._permitted(size, side, price) if level != 0 else size  # closes are exempt
-            if size == 0:
-                return True
+            size = self._permitted(size, side, price)
             paid = rules.fee * size * price
+            if size == 0 or paid >= equity:
+                return True
             self._record(Fill(bar, side * size, reference, price, paid, "agent"))
             reached = exposure * self.equity(price)
             assert self.position != target or target * price == reached, "exposure a L, fee paid"
@@ -229,16 +232,15 @@ class ReferenceLedger:
         return ZERO if size * price < rules.min_notional else size
 
     def _close(self, bar: int, reference: Fraction, reason: str, slot: int = WALKING_EXIT) -> None:
-        """Close all of it; in a liquidation the loss, and then the fee, stop at the floor."""
-        rules, q, floor = self.rules, self.position, ZERO
+        """Close all of it; whoever closes, the loss, and then the fee, stop at the floor."""
+        rules, q, floor, rate = self.rules, self.position, ZERO, self.rules.fee
         price = self._slipped(reference, -self.side, slot)
-        fee, shortfall = rules.fee * abs(q) * price, ZERO
-        if reason == "liquidation":
-            rate = rules.fee if rules.liquidation_fee is None else rules.liquidation_fee
-            if rules.margin_mode == "isolated":
-                floor = self.wallet - max(min(self.margin, self.wallet), ZERO)
-            left = self.equity(price) - floor
-            fee, shortfall = min(rate * abs(q) * price, max(left, ZERO)), max(-left, ZERO)
+        if reason == "liquidation" and rules.liquidation_fee is not None:
+            rate = rules.liquidation_fee
+        if rules.margin_mode == "isolated":
+            floor = self.wallet - max(min(self.margin, self.wallet), ZERO)
+        left = self.equity(price) - floor
+        fee, shortfall = min(rate * abs(q) * price, max(left, ZERO)), max(-left, ZERO)
         self._record(Fill(bar, -q, reference, price, fee, reason), shortfall)
         self.held_level = ZERO
 

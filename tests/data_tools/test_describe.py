@@ -292,6 +292,16 @@ def test_a_foreign_dataset(tmp_path: Path) -> None:
     assert "not written by data_tools.collect" in described
 
 
+def test_a_provenance_with_little_in_it(tmp_path: Path) -> None:
+    path = tmp_path / "a.hdf5"
+    foreign(path, np.arange(25, dtype=np.float32))
+    with h5py.File(path, "r+") as file:
+        file.attrs["provenance"] = '{"format_version": 1, "task": "Mine-v0", "policy": null}'
+    described = text(path, plot=tmp_path / "a.png")
+    for part in ("task         Mine-v0", "policy       ?", "market       ?:?", "seed ?, ? lanes"):
+        assert part in described
+
+
 def test_continuous_actions_and_bad_numbers(tmp_path: Path) -> None:
     path = tmp_path / "a.hdf5"
     states = np.arange(1000, dtype=np.float32)

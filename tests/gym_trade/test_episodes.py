@@ -177,7 +177,7 @@ def test_same_seed_same_trajectory_whatever_numpy_does():
 def test_slippage_does_not_depend_on_what_was_done_before():
     """A draw is keyed by step and fill: two policies that trade at a step pay the same rate."""
     rates = []
-    for actions in ([2, 0, 1, 1, 2], [0, 1, 1, 0, 2]):
+    for actions in ([2, 0, 1, 1, 2], [0, 1, 1, 1, 2]):
         env = scalar(slippage=0.01, slippage_model="uniform")
         env.reset(seed=0)
         for action in actions:

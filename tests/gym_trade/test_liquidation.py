@@ -126,7 +126,6 @@ def test_isolated_keeps_what_was_not_posted_and_cross_does_not():
     assert wallets == {0: 0.0, 1: pytest.approx(5000.0)}
 
 
-@pytest.mark.xfail(strict=True, reason="only a liquidation's loss is capped, other closes' is not")
 @pytest.mark.parametrize("close", ["agent", "stop"])
 def test_a_gap_just_short_of_liquidation_costs_no_more_than_one_beyond(close):
     """Slippage above the maintenance rate pushes a close near that price below zero equity."""

@@ -183,14 +183,21 @@ def test_lot_size_rounds_the_order_down(lot, level, expected):
 
 
 def test_lots_that_meet_zero_leave_no_dust():
-    """Three lots of 0.1 are not 0.3 in binary; three lots sold one by one leave nothing."""
-    rule = rules(lot_size=0.1)
-    made = account(quantity=0.1 + 0.1 + 0.1, entry_price=100.0, held_level=0.4)
-    rule_all = rules(lot_size=0.1, leverage=2.0)
-    # a flip to a short of less than a lot: closes exactly
-    assert place(made, rule_all, -1e-5, 100.0) == ORDER_FILLED
-    assert made.quantity == 0.0
+    """Seven lots of 0.1 are not 0.7 in binary; a flip to a short of less than a lot only closes."""
+    rule = rules(lot_size=0.1, leverage=2.0)
+    made = account(quantity=0.7, entry_price=100.0, held_level=0.4)
+    assert 7 * 0.1 != 0.7
+    assert place(made, rule, -1e-5, 100.0) == ORDER_FILLED
+    assert (made.quantity, made.entry_price) == (0.0, 0.0)
     assert place(made, rule, 0.0, 100.0) == ORDER_NONE
+
+
+def test_a_whole_number_of_lots_stays_whole():
+    """0.3 / 0.1 is below 3 in binary."""
+    made = account(30.0)
+    assert 0.3 / 0.1 < 3.0
+    assert place(made, rules(lot_size=0.1), 1.0, 100.0) == ORDER_FILLED
+    assert made.quantity == pytest.approx(0.3, rel=1e-12)
 
 
 def test_min_notional():
@@ -214,7 +221,8 @@ def test_no_equity_no_order(side):
     assert place(made, rule, 0.5 * side, price) == ORDER_REFUSED
     assert made.held_level == side
     assert place(made, rule, 0.0, price) == ORDER_FILLED
-    assert made.wallet == pytest.approx(-10.0)
+    assert made.wallet == 0.0
+    assert made.shortfall == pytest.approx(10.0)
 
 
 def test_a_level_that_neither_side_moves_is_held_without_a_trade():

@@ -1,0 +1,381 @@
+"""What a market's door refuses, and what it says: the first bad row, its value, the remedy."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from gym_trade import Market, MarketDataError, SequentialEnv
+from tests import markets
+from tests.rollouts import SMALL
+
+ROW = 17
+PRICES = ("open", "high", "low", "close")
+
+
+def gapless(count=60, **arguments):
+    return markets.bars(count, missing=0.0, **arguments)
+
+
+def with_cell(column, value, row=ROW, frame=None):
+    frame = gapless() if frame is None else frame.copy()
+    frame.iloc[row, frame.columns.get_loc(column)] = value
+    return frame
+
+
+def with_stamp(value, row=ROW):
+    frame = gapless()
+    stamps = list(frame.index)
+    stamps[row] = value
+    frame.index = pd.DatetimeIndex(stamps, name="timestamp")
+    return frame
+
+
+def stamp_of(row):
+    return f"row {row} ({gapless().index[row]:%Y-%m-%d %H:%M:%S})"
+
+
+def refusal(frame, **arguments):
+    """The message of a refused frame, which is left exactly as it was."""
+    before = frame.copy(deep=True)
+    with pytest.raises(MarketDataError) as caught:
+        Market(frame, **arguments)
+    pd.testing.assert_frame_equal(frame, before)
+    assert isinstance(caught.value, ValueError)
+    return str(caught.value)
+
+
+# --- prices and volumes -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize("value", [0.0, -0.0, -1.5, np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("column", PRICES)
+def test_a_price_must_be_finite_and_positive(column, value):
+    text = refusal(with_cell(column, value))
+    assert f"{stamp_of(ROW)}: {column} is {value};" in text
+    assert "finite and positive. Fix or drop that row." in text
+
+
+@pytest.mark.parametrize("edge, other, factor, word", [
+    ("high", "open", 0.999, "below"), ("high", "close", 0.999, "below"),
+    ("low", "open", 1.001, "above"), ("low", "close", 1.001, "above"),
+])  # fmt: skip
+def test_high_and_low_enclose_open_and_close(edge, other, factor, word):
+    frame = gapless()
+    rest = "close" if other == "open" else "open"
+    frame.iloc[ROW, :4] = 100.0
+    frame.loc[frame.index[ROW], [edge, rest, *(["high"] if edge == "low" else [])]] = 100.0 * factor
+    text = refusal(frame)
+    assert f"{stamp_of(ROW)}: {edge} {100.0 * factor} is {word} {other} 100.0." in text
+    assert "Fix or drop that row." in text
+
+
+def test_a_high_below_its_close_by_the_last_bit_is_still_wrong():
+    frame = gapless()
+    frame.iloc[ROW, :4] = 100.0
+    frame.loc[frame.index[ROW], "high"] = np.nextafter(100.0, 0.0)
+    assert "high 99.99999999999999 is below" in refusal(frame)
+    frame.loc[frame.index[ROW], "high"] = 100.0
+    assert len(Market(frame)) == 60
+
+
+@pytest.mark.parametrize("value", [-1e-9, np.nan, np.inf, -np.inf])
+def test_volume_must_be_finite_and_not_negative(value):
+    text = refusal(with_cell("volume", value))
+    assert f"{stamp_of(ROW)}: volume is {value};" in text
+    assert "leave the column out if volume is unknown" in text
+
+
+@pytest.mark.parametrize("column", [*PRICES, "volume"])
+@pytest.mark.parametrize("row", [0, 1, 59])
+def test_every_row_is_looked_at(row, column):
+    assert f"{stamp_of(row)}: {column} is -1.0" in refusal(with_cell(column, -1.0, row))
+
+
+FAULTS = {"close": (-1.0, "close is -1.0"),
+          "volume": (-2.0, "volume is -2.0"),
+          "high": (1e-3, "high 0.001 is below"),
+          "low": (1e6, "low 1000000.0 is above")}  # fmt: skip
+
+
+@pytest.mark.parametrize("later", FAULTS)
+@pytest.mark.parametrize("earlier", FAULTS)
+def test_the_first_of_several_bad_rows_is_named(earlier, later):
+    frame = with_cell(earlier, FAULTS[earlier][0], 9)
+    frame = with_cell(later, FAULTS[later][0], 31, frame)
+    assert f"{stamp_of(9)}: {FAULTS[earlier][1]}" in refusal(frame)
+
+
+@pytest.mark.parametrize("value", ["n/a", "1,5", "12.5 USD", "", object()])
+def test_a_cell_that_is_no_number(value):
+    frame = with_cell("close", value, frame=gapless().astype(object))
+    assert refusal(frame) == f"{stamp_of(ROW)}: close is {value!r}, not a number. Fix that row."
+
+
+@pytest.mark.parametrize("value", [None, pd.NA, float("nan")])
+def test_a_missing_cell(value):
+    text = refusal(with_cell("close", value, frame=gapless().astype(object)))
+    assert f"{stamp_of(ROW)}: close is nan" in text
+
+
+def test_numbers_in_other_clothes_are_read():
+    plain = Market(gapless())
+    for frame in (gapless().astype(str), gapless().astype("Float64"), gapless().astype(object)):
+        np.testing.assert_array_equal(Market(frame).bars, plain.bars)
+
+
+# --- stamps -----------------------------------------------------------------------------
+
+
+def test_a_missing_stamp():
+    text = refusal(with_stamp(pd.NaT))
+    assert text == f"row {ROW}: the time stamp is missing (NaT). Drop or fix that row."
+
+
+def test_a_duplicate_stamp():
+    text = refusal(with_stamp(gapless().index[ROW - 1]))
+    assert f"row {ROW} (2023-01-02 21:16:00) duplicates the stamp of the row before it" in text
+    assert "Drop one of the two." in text
+
+
+def test_an_older_stamp():
+    text = refusal(with_stamp(gapless().index[3]))
+    assert f"row {ROW} (2023-01-02 21:03:00) is older than the row before it" in text
+    assert "Sort the frame by time." in text
+
+
+def test_a_newest_first_frame_is_told_apart_from_a_shuffled_one():
+    text = refusal(gapless().iloc[::-1])
+    assert "row 1 (2023-01-02 21:58:00)" in text
+    assert "newest first: reverse it" in text
+    assert "Sort the frame" in refusal(gapless().sample(frac=1.0, random_state=1))
+
+
+@pytest.mark.parametrize("shift", ["1s", "30s", "59s", "-10s"])
+def test_a_single_stamp_off_the_grid(shift):
+    wrong = gapless().index[ROW] + pd.Timedelta(shift)
+    text = refusal(with_stamp(wrong))
+    assert f"row {ROW} ({wrong:%Y-%m-%d %H:%M:%S}) is off the grid of 60 s bars" in text
+    assert "Drop or re-stamp that row." in text
+
+
+@pytest.mark.parametrize("row", [0, 1, 59])
+def test_the_grid_is_the_epoch_s_not_the_first_row_s(row):
+    wrong = gapless().index[row] + pd.Timedelta("20s")
+    assert f"row {row} ({wrong:%Y-%m-%d %H:%M:%S}) is off the grid" in refusal(
+        with_stamp(wrong, row)
+    )
+
+
+def test_hourly_bars_from_half_past_need_an_offset():
+    frame = gapless(interval="1h", start="2023-01-02 09:30")
+    text = refusal(frame)
+    assert "row 0 (2023-01-02 09:30:00) is off the grid of 3600 s bars" in text
+    assert "offset='1800sec'" in text
+    market = Market(frame, offset="30min")
+    assert market.offset_ns == 1800 * 10**9
+    np.testing.assert_array_equal(market.open_times, frame.index.to_numpy())
+
+
+def test_the_suggested_offset_is_accepted():
+    for start, interval in (("2023-01-02 22:00", "1D"), ("2023-01-02 00:00:07", "1min")):
+        frame = gapless(interval=interval, start=start)
+        suggested = refusal(frame).split("offset='")[1].split("'")[0]
+        assert len(Market(frame, offset=suggested)) == 60
+
+
+def test_a_wrong_offset_is_refused_with_the_right_one():
+    frame = gapless(interval="1h", start="2023-01-02 09:30")
+    assert "offset='1800sec'" in refusal(frame, offset="20min")
+    assert "Leave offset out." in refusal(gapless(), offset="30sec")
+
+
+def test_bars_of_a_fraction_of_a_second_are_refused():
+    frame = gapless()
+    frame.index = pd.date_range("2023-01-02", periods=60, freq="500ms")
+    assert "500000000 ns; whole seconds are supported. Resample" in refusal(frame)
+
+
+def test_missing_bars_do_not_hide_the_base_interval():
+    frame = gapless(300).iloc[np.r_[0:3, 50:53, 60:62, 70, 80:300]]
+    market = Market(frame)
+    assert market.interval_ns == 60 * 10**9
+    assert len(market) == len(frame)  # nothing is invented
+
+
+def test_too_few_rows():
+    assert "no rows" in refusal(gapless().iloc[:0])
+    assert refusal(gapless().iloc[:1]).startswith("1 rows: at least two bars")
+    assert len(Market(gapless().iloc[:2])) == 2
+
+
+def test_too_short_for_its_windows():
+    with pytest.raises(MarketDataError) as caught:
+        SequentialEnv(df=gapless(60), time_frames="5min", window_sizes=8)
+    text = str(caught.value)
+    assert "60 base bars from 2023-01-02 21:00:00, 12 5min bars" in text
+    assert "too short for a window of 8 5min bars, which needs 15" in text
+    assert "Give more data or a smaller window." in text
+
+
+# --- where stamps are, and in which zone ------------------------------------------------
+
+
+NAMES = ["timestamp", "date", "datetime", "open_time", "time", "Date", "TIMESTAMP", " Open_Time "]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_time_column(name):
+    frame = gapless()
+    other = frame.reset_index().rename(columns={"timestamp": name})
+    assert Market(other) == Market(frame)
+
+
+def test_text_stamps_and_their_zone():
+    frame = gapless()
+    expected = Market(frame)
+    for shift, suffix in (("0h", ""), ("0h", "Z"), ("0h", "+00:00"), ("2h", "+02:00")):
+        stamps = (frame.index + pd.Timedelta(shift)).strftime("%Y-%m-%dT%H:%M:%S") + suffix
+        assert Market(frame.reset_index(drop=True).assign(date=stamps)) == expected
+
+
+@pytest.mark.parametrize("kind", [np.int64, np.float64, "Int64", np.uint64])
+@pytest.mark.parametrize("unit", ["s", "ms", "us", "ns"])
+def test_epoch_numbers_of_any_unit(unit, kind):
+    frame = gapless()
+    numbers = frame.index.to_numpy().astype(f"datetime64[{unit}]").astype(np.int64)
+    other = frame.reset_index(drop=True).assign(open_time=pd.Series(numbers).astype(kind))
+    assert Market(other) == Market(frame)
+
+
+@pytest.mark.parametrize("first", [0, 1000, -5 * 10**9, 10**10, 20_230_101])
+def test_numbers_that_are_no_epoch_are_refused(first):
+    frame = gapless().reset_index(drop=True).assign(date=first + 60 * np.arange(60))
+    text = refusal(frame)
+    assert f"numeric time stamps from {first} to {first + 60 * 59}" in text
+    assert "pandas.to_datetime" in text
+
+
+def test_unreadable_text_stamps():
+    frame = gapless().reset_index()
+    frame["timestamp"] = frame["timestamp"].astype(str)
+    frame.loc[ROW, "timestamp"] = "yesterday-ish"
+    text = refusal(frame)
+    assert "column 'timestamp' cannot be read as time stamps" in text
+    assert "yesterday-ish" in text
+
+
+def test_zones_are_converted():
+    frame = gapless(2000, interval="1h", start="2023-03-20")  # over a change to summer time
+    expected = Market(frame)
+    for zone in ("Europe/Berlin", "America/New_York", "Asia/Kolkata"):
+        assert Market(frame.tz_localize("UTC").tz_convert(zone)) == expected
+        column = frame.tz_localize("UTC").tz_convert(zone).reset_index()
+        assert Market(column) == expected
+
+
+def test_coarse_stamp_resolutions_are_read_and_far_dates_refused():
+    frame = gapless(interval="1D", start="2023-01-02")
+    expected = Market(frame)
+    frame.index = frame.index.as_unit("s")
+    assert Market(frame) == expected
+    frame.index = pd.date_range("3000-01-01", periods=60, freq="1D", unit="s")
+    assert "nanoseconds" in refusal(frame)
+
+
+def test_closing_stamps():
+    frame = gapless()
+    shifted = frame.set_axis(frame.index + pd.Timedelta("1min"))
+    assert Market(shifted, stamp="close") == Market(frame)
+    assert Market(shifted) != Market(frame)
+    with pytest.raises(ValueError, match="stamp='end': expected 'open' or 'close'"):
+        Market(frame, stamp="end")
+
+
+def test_closing_stamps_of_sessions_over_gaps():
+    frame = markets.bars(200, missing=0.3)
+    shifted = frame.set_axis(frame.index + pd.Timedelta("1min"))
+    np.testing.assert_array_equal(Market(shifted, stamp="close").open_ns, Market(frame).open_ns)
+
+
+# --- columns ----------------------------------------------------------------------------
+
+
+def test_letter_case_order_and_further_columns_do_not_matter():
+    frame = gapless()
+    other = frame.rename(columns=str.upper)[["VOLUME", "CLOSE", "LOW", "HIGH", "OPEN"]]
+    other = other.assign(**{"Adj Close": -1.0, "Symbol": "X", "ignored": np.nan})
+    assert Market(other) == Market(frame)
+    assert Market(frame.rename(columns=lambda name: f" {name.title()} ")) == Market(frame)
+
+
+@pytest.mark.parametrize("missing", [["open"], ["close"], ["high", "low"]], ids=str)
+def test_a_missing_price_column(missing):
+    text = refusal(gapless().drop(columns=missing))
+    assert ", ".join(missing) + " missing" in text
+
+
+def test_columns_that_differ_only_in_case():
+    assert "'close' and 'CLOSE' differ only" in refusal(gapless().assign(CLOSE=1.0))
+
+
+def test_no_stamps_at_all():
+    text = refusal(gapless().reset_index(drop=True))
+    assert "neither a DatetimeIndex nor a column named one of timestamp, date" in text
+    assert "['open', 'high', 'low', 'close', 'volume']" in text
+
+
+@pytest.mark.parametrize("value", [None, [1.0], {"open": [1.0]}, np.ones((3, 5)), "bars.csv"])
+def test_no_frame_at_all(value):
+    with pytest.raises(MarketDataError, match=r"pandas DataFrame.*data_tools.load"):
+        Market(value)
+
+
+def test_a_missing_volume_counts_as_zero_and_is_said_once():
+    frame = markets.bars(200).drop(columns="volume")
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("default")
+        market = Market(frame)
+        envs = [SequentialEnv(df=market, **SMALL) for _ in range(3)]
+    assert [str(w.message) for w in said] == ["market 0 has no volume column: it counts as 0."]
+    assert not market.volume.any()
+    observation, _ = envs[0].reset(seed=0)
+    np.testing.assert_array_equal(observation["market_data_1Minute"][:, 4], 0.0)
+
+
+def test_a_volume_of_zeros_is_no_missing_one():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SequentialEnv(df=markets.bars(200).assign(volume=0), **SMALL)
+
+
+# --- the caller's frame -----------------------------------------------------------------
+
+
+def test_the_frame_and_the_market_are_apart():
+    frame = gapless(100).assign(feature_x=1.0, funding_rate=0.001, Note="n")
+    before = frame.copy(deep=True)
+    market = Market(frame)
+    bars, digest = market.bars.copy(), market.content_hash
+    env = SequentialEnv(df=frame, **SMALL)
+    env.reset(seed=0)
+    env.step(2)
+    pd.testing.assert_frame_equal(frame, before)
+    frame[[*PRICES, "volume", "feature_x", "funding_rate"]] = 7.0
+    frame.index = frame.index + pd.Timedelta("1D")
+    np.testing.assert_array_equal(market.bars, bars)
+    assert market.extras["feature_x"][0] == 1.0
+    assert market.content_hash == digest == Market(before).content_hash
+
+
+def test_numpy_blocks_are_not_aliased():
+    block = np.column_stack([np.full((100, 4), 100.0), np.ones(100)])
+    index = pd.date_range("2023-01-02", periods=100, freq="1min")
+    frame = pd.DataFrame(block, index=index, columns=[*PRICES, "volume"], copy=False)
+    market = Market(frame)
+    block[:] = 1.0
+    assert (market.bars == 100.0).all()
+    block[:] = 2.0  # still writeable by its owner
