@@ -19,6 +19,7 @@ from data_tools.command_line import (
     ArgumentParser,
     CommandLineError,
     run,
+    sure_interrupts,
     terminate_cleanly,
 )
 from data_tools.environment import add_environment_flags, open_market, parse_env_arguments
@@ -164,10 +165,12 @@ def _drive(
     observation, _ = venv.reset(seed=seed)
     writer.start(observation)
     actor.begin(np.ones(venv.num_envs, np.bool_))
-    with tqdm(total=writer.size, unit=" transitions", unit_scale=True, disable=not progress) as bar:
+    bar = tqdm(total=writer.size, unit=" transitions", unit_scale=True, disable=not progress)
+    with sure_interrupts() as check_interrupts, bar:
         for step in range(writer.num_steps):
             actions = actor.act()
             observation, reward, terminated, truncated, info = venv.step(actions)
+            check_interrupts()
             ended, finals = terminated | truncated, None
             if info:
                 rows = info["final_obs"]

@@ -108,7 +108,7 @@ def assert_same_history(left, right):
 # --- the scalar environment -------------------------------------------------------------
 
 
-@settings(max_examples=7)
+@settings(max_examples=15)
 @given(data=st.data(), seed=st.integers(0, 2**32))
 @pytest.mark.parametrize("name", CONFIGURATIONS)
 def test_what_was_seen_does_not_change_with_what_comes(name, data, seed):
