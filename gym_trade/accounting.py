@@ -141,44 +141,51 @@ def crossed(quantity: float, price: float, level: float) -> bool:
 
 
 @jit
-def close_position(
-    account: Record, rules: Record, reference_price: float, slippage: float, fee_rate: float
-) -> None:
-    """Close all of the position; the loss is capped, whoever closes.
-
-    The cap is zero equity (cross) or the posted margin, as far as the wallet holds it (isolated).
-    What it absorbs is booked as shortfall, and the fee counted is the one that could still be paid.
-    Were it for liquidations only, a close with slippage just short of the liquidation price would
-    cost more than a deeper gap beyond it.
-    """
+def close_position(account: Record, rules: Record, reference_price: float, slippage: float) -> None:
+    """Close all of the position at `reference_price`, with slippage and the ordinary fee."""
     quantity = account.quantity
     price = slipped(reference_price, -quantity, slippage)
-    floor = 0.0
-    if rules.isolated != 0:
-        margin = abs(quantity) * account.entry_price / rules.leverage
-        floor = account.wallet - max(min(margin, account.wallet), 0.0)
-    left = account.wallet + quantity * (price - account.entry_price)
-    fee = abs(quantity) * price * fee_rate
-    absorbed = max(floor - left, 0.0)
-    # The cap is credited first, so that the round trip is closed at what was really lost.
-    account.wallet += absorbed
-    account.shortfall += absorbed
-    fill(account, -quantity, price, reference_price, min(fee, max(left - floor, 0.0)))
-    if fee > left - floor:
-        account.wallet = floor  # exactly the cap, without the sum's rounding error
-    account.held_level = 0.0
-    account.stop_price = 0.0
-    account.target_price = 0.0
+    fill(account, -quantity, price, reference_price, abs(quantity) * price * rules.fee_rate)
+    go_flat(account)
 
 
 @jit
 def liquidate(
     account: Record, rules: Record, price: float, bar_open: float, slippage: float
 ) -> None:
-    """Close the position by force, at the worse of its liquidation price and the bar's open."""
-    worse = min(price, bar_open) if account.quantity > 0.0 else max(price, bar_open)
-    close_position(account, rules, worse, slippage, rules.liquidation_fee_rate)
+    """Close the position by force, at the worse of its liquidation price and the bar's open.
+
+    The loss is capped: at zero equity (cross) or at the posted margin, as far as the wallet holds
+    it (isolated). What the cap absorbs is booked as shortfall, and the fee counted is the one that
+    could still be paid.
+    """
+    quantity = account.quantity
+    reference = min(price, bar_open) if quantity > 0.0 else max(price, bar_open)
+    fill_price = slipped(reference, -quantity, slippage)
+    floor = 0.0
+    if rules.isolated != 0:
+        margin = abs(quantity) * account.entry_price / rules.leverage
+        floor = account.wallet - min(margin, account.wallet)
+    left = account.wallet + quantity * (fill_price - account.entry_price)
+    fee = abs(quantity) * fill_price * rules.liquidation_fee_rate
+    absorbed = max(floor - left, 0.0)
+    # The cap is credited first, so that the round trip is closed at what was really lost.
+    account.wallet += absorbed
+    account.shortfall += absorbed
+    fill(account, -quantity, fill_price, reference, min(fee, max(left - floor, 0.0)))
+    if fee > left - floor:
+        account.wallet = floor  # exactly the cap, without the sum's rounding error
     account.liquidations += 1
+    account.liquidated = 1
+    go_flat(account)
+
+
+@jit
+def go_flat(account: Record) -> None:
+    """Forget what belonged to the position that was just closed."""
+    account.held_level = 0.0
+    account.stop_price = 0.0
+    account.target_price = 0.0
 
 
 @jit
@@ -239,7 +246,7 @@ def execute_exit(
         slippage = 0.0
     else:  # a margin call trades at the close, which the caller passes
         reference = bar_open
-    close_position(account, rules, reference, slippage, rules.fee_rate)
+    close_position(account, rules, reference, slippage)
 
 
 @jit

@@ -80,7 +80,7 @@ def reset_lane(lane: Record, rules: Record, ranges: Int64, bars: Float64, bar_en
     lane.quantity = lane.entry_price = lane.held_level = 0.0
     lane.stop_price = lane.target_price = 0.0
     lane.steps_held = lane.opened = 0
-    lane.exit_reason = lane.order_code = 0
+    lane.exit_reason = lane.order_code = lane.liquidated = 0
     lane.fees = lane.slippage_cost = lane.funding = lane.shortfall = lane.turnover = 0.0
     lane.refused_orders = lane.ambiguous_bars = lane.liquidations = 0
     lane.trade_wallet = cash
@@ -130,7 +130,7 @@ def trade(
 ) -> None:
     """Fill the order that follows from `level`, then walk the bars ``first <= bar < last``."""
     lane.exit_reason = NO_EXIT
-    lane.opened = 0
+    lane.liquidated = lane.opened = 0
     may_trade = True
     if open_bar(lane, rules, bars, first):
         record_fill(fills, SLOT_OPENING_LIQUIDATION, lane, first, LIQUIDATION)

@@ -13,6 +13,8 @@ from gym_trade.types import ORDER_FILLED, ORDER_NONE, ORDER_REFUSED, Record
 
 # A lot count that is whole but for rounding errors counts as whole.
 LOT_TOLERANCE = 1e-9
+# Free margin below this share of the wallet is none.
+MARGIN_TOLERANCE = 1e-9
 
 
 @jit
@@ -51,6 +53,8 @@ def order_quantity(
 def affordable(account: Record, rules: Record, quantity: float, price: float) -> float:
     """Isolated margin: cut an increase to what the free wallet can margin, fee included."""
     free = max(account.wallet - abs(account.quantity) * account.entry_price / rules.leverage, 0.0)
+    if free <= MARGIN_TOLERANCE * abs(account.wallet):
+        return 0.0  # a fully margined account: what is left is a rounding error
     limit = free / (price * (1.0 / rules.leverage + rules.fee_rate))
     return math.copysign(min(abs(quantity), limit), quantity)
 
@@ -91,7 +95,7 @@ def place_level_order(
     if not closes and not abs(level - account.held_level) > rules.rebalance_threshold:
         return ORDER_NONE
     if closes:
-        close_position(account, rules, reference_price, slippage, rules.fee_rate)
+        close_position(account, rules, reference_price, slippage)
         return ORDER_FILLED
     quantity, solvable = order_quantity(
         account,

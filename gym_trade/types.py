@@ -74,6 +74,7 @@ LANE_DTYPE = np.dtype(
         ("price", np.float64),
         # what this step did
         ("exit_reason", np.int64),
+        ("liquidated", np.int64),  # 1 where this step liquidated, also before its order
         ("order_code", np.int64),
         # the last fill
         ("fill_quantity", np.float64),

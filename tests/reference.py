@@ -232,15 +232,16 @@ class ReferenceLedger:
         return ZERO if size * price < rules.min_notional else size
 
     def _close(self, bar: int, reference: Fraction, reason: str, slot: int = WALKING_EXIT) -> None:
-        """Close all of it; whoever closes, the loss, and then the fee, stop at the floor."""
-        rules, q, floor, rate = self.rules, self.position, ZERO, self.rules.fee
+        """Close all of it; in a liquidation the loss, and then the fee, stop at the floor."""
+        rules, q, floor = self.rules, self.position, ZERO
         price = self._slipped(reference, -self.side, slot)
-        if reason == "liquidation" and rules.liquidation_fee is not None:
-            rate = rules.liquidation_fee
-        if rules.margin_mode == "isolated":
-            floor = self.wallet - max(min(self.margin, self.wallet), ZERO)
-        left = self.equity(price) - floor
-        fee, shortfall = min(rate * abs(q) * price, max(left, ZERO)), max(-left, ZERO)
+        fee, shortfall = rules.fee * abs(q) * price, ZERO
+        if reason == "liquidation":
+            rate = rules.fee if rules.liquidation_fee is None else rules.liquidation_fee
+            if rules.margin_mode == "isolated":
+                floor = self.wallet - min(self.margin, self.wallet)
+            left = self.equity(price) - floor
+            fee, shortfall = min(rate * abs(q) * price, max(left, ZERO)), max(-left, ZERO)
         self._record(Fill(bar, -q, reference, price, fee, reason), shortfall)
         self.held_level = ZERO
 

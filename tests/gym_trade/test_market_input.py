@@ -180,11 +180,15 @@ def test_the_frame_and_the_market_are_apart():
     assert market.content_hash == digest == Market(before).content_hash
 
 
-def test_numpy_blocks_are_not_aliased():
-    block = np.column_stack([np.full((100, 4), 100.0), np.ones(100)])
+def test_the_memory_behind_the_frame_is_not_kept():
+    names = [*PRICES, "volume", "feature_x", "funding_rate"]
+    block = np.full((100, 7), 100.0)
     index = pd.date_range("2023-01-02", periods=100, freq="1min")
-    frame = pd.DataFrame(block, index=index, columns=[*PRICES, "volume"], copy=False)
+    frame = pd.DataFrame(block, index=index, columns=names, copy=False)
     market = Market(frame)
-    block[:] = 1.0
-    assert (market.bars == 100.0).all()
+    digest = market.to_frame()
     block[:] = 2.0  # still writeable by its owner
+    for array in (market.bars, market.volume, *market.extras.values()):
+        assert not np.shares_memory(array, block)
+        assert (array == 100.0).all()
+    pd.testing.assert_frame_equal(market.to_frame(), digest)
