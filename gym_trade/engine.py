@@ -241,13 +241,13 @@ class Engine:
         record = self.lanes[lane]
         return summarise(record, float(self.grid.periods_per_year[record.market]))
 
-    def metric_columns(self, mask: Bool) -> dict[str, Float64]:
-        """The metrics of the lanes of `mask`, each float64 (n,) and 0 elsewhere."""
-        columns = {name: np.zeros(self.num_envs) for name in NAMES}
+    def metric_columns(self, mask: Bool) -> dict[str, Any]:
+        """The metrics of the lanes of `mask`, each float64 (n,) and 0 elsewhere, with its mask."""
+        columns: dict[str, Any] = {name: np.zeros(self.num_envs) for name in NAMES}
         for lane in np.flatnonzero(mask).tolist():
             for name, value in self.metrics(lane).items():
                 columns[name][lane] = value
-        return columns
+        return columns | {f"_{name}": mask.copy() for name in NAMES}
 
     @functools.cached_property
     def level_range(self) -> tuple[float, float]:

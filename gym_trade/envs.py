@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from typing import Any
 
 import gymnasium
@@ -12,6 +11,7 @@ import pandas as pd
 from gym_trade.calls import read_levels
 from gym_trade.config import SequentialConfig
 from gym_trade.engine import SEED_LIMIT, Engine
+from gym_trade.info import lane_info
 from gym_trade.market import Market
 from gym_trade.spaces import (
     Part,
@@ -20,10 +20,8 @@ from gym_trade.spaces import (
     observation_space,
     single_observation,
 )
-from gym_trade.types import LANE_DTYPE, REASON_NAMES
+from gym_trade.types import REASON_NAMES
 
-EPOCH = datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
-LANE_FIELDS = LANE_DTYPE.names or ()
 ONE_LANE = np.ones(1, np.bool_)
 
 
@@ -50,7 +48,6 @@ class SequentialEnv(gymnasium.Env[Any, Any]):
         self.layout: tuple[Part, ...] = flat_layout(self.engine)
         self.observation_space = observation_space(self.engine)
         self.action_space = action_space(self.engine)
-        self._liquidations = 0
 
     def reset(
         self, *, seed: int | None = None, options: dict[str, Any] | None = None
@@ -74,11 +71,12 @@ class SequentialEnv(gymnasium.Env[Any, Any]):
         super().reset(seed=seed)
         if seed is not None:
             self.engine.seed(np.array([seed], np.int64))
-        self._liquidations = 0
         self.engine.fills["reason"] = 0  # nothing of the last episode
         observations = np.empty((1, self.engine.width), np.float32)
         self.engine.reset(ONE_LANE, observations)
-        return single_observation(self.engine, self.layout, observations[0]), self._info()
+        return single_observation(self.engine, self.layout, observations[0]), lane_info(
+            self.engine, 0
+        )
 
     def step(self, action: Any) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Take one decision.
@@ -94,14 +92,14 @@ class SequentialEnv(gymnasium.Env[Any, Any]):
             RuntimeError: Before the first reset, or after the episode's end.
         """
         engine = self.engine
-        levels = read_levels(engine, np.asarray(action).reshape(1), 1)
+        levels = read_levels(engine, np.atleast_1d(np.asarray(action)), 1)
         if engine.lanes["ended"][0]:
             when = "after the episode's end" if engine.seeded else "before the first reset"
             raise RuntimeError(f"step {when}: call reset first.")
         observations = np.empty((1, engine.width), np.float32)
         engine.step(levels, observations)
         terminated, truncated = bool(engine.terminated[0]), bool(engine.truncated[0])
-        info = self._info()
+        info = lane_info(self.engine, 0)
         if terminated or truncated:
             info["metrics"] = engine.metrics(0)
         observation = single_observation(engine, self.layout, observations[0])
@@ -126,30 +124,3 @@ class SequentialEnv(gymnasium.Env[Any, Any]):
         frame["bar"] -= sum(map(len, self.markets[: int(self.engine.lanes["market"][0])]))
         frame["reason"] = [REASON_NAMES[code] for code in frame["reason"]]
         return frame
-
-    def _info(self) -> dict[str, Any]:
-        # One conversion of the whole record to Python numbers: twenty times faster than by field.
-        lane = dict(zip(LANE_FIELDS, np.asarray(self.engine.lanes).item(), strict=True))
-        instant = int(self.engine.grid.instants[lane["decision"]])
-        info = {
-            "portfolio_value": lane["equity"],
-            "cash": lane["wallet"],
-            "position": lane["quantity"],
-            "entry_price": lane["entry_price"],
-            "price": lane["price"],
-            "timestamp": (EPOCH + datetime.timedelta(microseconds=instant // 1000)).isoformat(),
-            "fees_paid": lane["fees"],
-            "slippage_cost": lane["slippage_cost"],
-            "funding_paid": 0.0 - lane["funding"],
-            "shortfall": lane["shortfall"],
-            "turnover": lane["turnover"],
-            "n_trades": lane["n_trades"],
-            "liquidated": lane["liquidations"] > self._liquidations,
-            "exit_reason": REASON_NAMES[lane["exit_reason"]],
-            "ambiguous_bars": lane["ambiguous_bars"],
-            "refused_orders": lane["refused_orders"],
-        }
-        self._liquidations = lane["liquidations"]
-        if len(self.markets) > 1:
-            info["market"] = self.engine.market_names[lane["market"]]
-        return info

@@ -9,11 +9,10 @@ from __future__ import annotations
 from gym_trade.accounting import (
     advance,
     crossed,
-    equity_at,
     liquidate,
     liquidation_price,
-    slippage_rate,
 )
+from gym_trade.fills import equity_at, slippage_rate
 from gym_trade.jit import jit
 from gym_trade.metrics import observe_return, start_moments
 from gym_trade.observing import exposure_of, observe

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import math
 
-from gym_trade.accounting import close_position, equity_at, fill, slipped
+from gym_trade.accounting import close_position
+from gym_trade.fills import equity_at, fill, slipped
 from gym_trade.jit import jit
 from gym_trade.types import ORDER_FILLED, ORDER_NONE, ORDER_REFUSED, Record
 

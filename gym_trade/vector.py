@@ -13,6 +13,7 @@ from gym_trade.arguments import flag, refuse, whole
 from gym_trade.calls import apply_seeds, read_autoreset_mode, read_levels, read_reset_mask
 from gym_trade.config import SequentialConfig
 from gym_trade.engine import Engine
+from gym_trade.info import lane_info
 from gym_trade.market import Market
 from gym_trade.spaces import (
     Part,
@@ -258,10 +259,17 @@ class VectorTradeEnv(VectorEnv[Any, Any, Any]):
             finals = np.full(self.num_envs, None, dtype=object)
             for lane in np.flatnonzero(ended).tolist():
                 finals[lane] = self._final(lane)
-            info["final_info"] = {"metrics": info["metrics"], "_metrics": ended.copy()}
-            info |= {"_final_info": ended.copy(), "final_obs": finals, "_final_obs": ended.copy()}
+            info |= {"final_obs": finals, "_final_obs": ended.copy()}
+            info |= {"final_info": self._final_info(info, ended), "_final_info": ended.copy()}
             engine.reset(ended, observations, observe_all=False)
         return info
+
+    def _final_info(self, info: dict[str, Any], ended: Bool) -> dict[str, Any]:
+        """The scalar environment's last info of each ended lane, joined as Gymnasium does."""
+        final: dict[str, Any] = {}
+        for lane in np.flatnonzero(ended).tolist():
+            final = self._add_info(final, lane_info(self.engine, lane), lane)
+        return final | {"metrics": info["metrics"], "_metrics": ended.copy()}
 
     def _final(self, lane: int) -> Any:
         row = self.engine.finals[lane].copy()

@@ -72,7 +72,7 @@ def test_checked_and_unchecked_code_have_different_caches(monkeypatch):
     assert digest() != unchecked
 
 
-# Calls orders.py, which calls accounting.py: numba's own cache would know the former only.
+# Calls orders.py, which calls fills.py: numba's own cache would know the former only.
 ORDER = """
 from tests.accounts import opened, rules
 print(float(opened(rules(fee_rate=0.01), 0.5).fees))
@@ -98,7 +98,7 @@ def test_an_edit_of_any_source_is_seen_through_the_cache(tmp_path):
     assert first > 0.0 and compiled
     assert fees() == first
     assert files() == compiled  # the second run compiled nothing
-    source = package / "accounting.py"
+    source = package / "fills.py"
     text = source.read_text()
     assert text.count("account.fees += fee\n") == 1
     source.write_text(text.replace("account.fees += fee\n", "account.fees += 3.0 * fee\n"))

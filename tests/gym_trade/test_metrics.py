@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gym_trade import metrics
+from gym_trade.metrics import NAMES
 from tests import markets
 from tests.rollouts import flat_then, scalar, vector
 
@@ -263,6 +264,8 @@ def test_vector_metrics_equal_scalar_ones(mode):
             *_, info = venv.step(actions)
             ended = info.get("_metrics", np.zeros(5, bool))
             columns = info.get("metrics", {})
+        for name in NAMES if columns else ():
+            assert (columns.pop(f"_{name}") == ended).all()
         for name, values in columns.items():
             assert values.dtype == np.float64 and values.shape == (5,)
             assert (values[~ended] == 0.0).all(), name

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
+from gym_trade.metrics import NAMES
 from tests.rollouts import CONFIGURATIONS, FRAMES, assert_same, draw, lane_of, of_lane
 from tests.rollouts import configured as make
 from tests.rollouts import configured_scalar as one
@@ -44,7 +45,7 @@ def test_lane_i_is_the_scalar_environment_of_seed_plus_i(name):
             assert lane_of(venv.engine, lane) == lane_of(env.engine)
             ended[lane] = expected[2] or expected[3]
             if ended[lane]:
-                metrics = {key: value[lane] for key, value in info["metrics"].items()}
+                metrics = {key: info["metrics"][key][lane] for key in NAMES}
                 assert metrics == expected[4]["metrics"]
                 assert info["_metrics"][lane]
                 seen["episodes"] += 1
@@ -88,7 +89,9 @@ def test_equals_gymnasiums_vector_of_scalar_environments(name, mode):
                 assert_same(left[4]["_final_obs"], info["_final_obs"])
                 assert_same(left[4]["_final_info"], info["_final_info"])
                 info = info["final_info"]
-                compare_metrics(left[4]["final_info"], info)
+                assert set(left[4]["final_info"]) == set(info)
+                for key in info:
+                    assert_same(left[4]["final_info"][key], info[key])
             compare_metrics(left[4], info)
         if mode is AutoresetMode.DISABLED and ended.any():
             left, right = (
@@ -104,6 +107,7 @@ def test_equals_gymnasiums_vector_of_scalar_environments(name, mode):
 
 def compare_metrics(ours, theirs):
     assert_same(ours["_metrics"], theirs["_metrics"])
+    assert set(ours["metrics"]) == set(theirs["metrics"])
     for key, values in ours["metrics"].items():
         assert_same(values, theirs["metrics"][key])
 
