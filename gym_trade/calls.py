@@ -93,6 +93,8 @@ def apply_seeds(engine: Engine, seed: Any, mask: Bool) -> None:
         return
     count = engine.num_envs
     single = isinstance(seed, int | np.integer) and not isinstance(seed, bool)
+    if not single and not isinstance(seed, list | tuple | np.ndarray):
+        raise refuse("seed", seed, "a whole number, a list of them, or None")
     wanted = [int(seed) + lane for lane in range(count)] if single else list(seed)
     if len(wanted) != count:
         raise ValueError(f"seed: {len(wanted)} seeds for {count} lanes.")

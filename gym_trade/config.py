@@ -39,6 +39,7 @@ PEER_NAMES = {
     "timeframes": "time_frames",
     "trading_fees": "transaction_fee",
     "fee": "transaction_fee",
+    "fees": "transaction_fee",
     "commission": "transaction_fee",
     "buy_cost_pct": "transaction_fee",
     "sell_cost_pct": "transaction_fee",
@@ -58,6 +59,7 @@ PEER_NAMES = {
     "bankruptcy_threshold": "bankrupt_threshold",
     "seed": "reset(seed=...)",
 }
+VECTOR_ARGUMENTS = ("num_envs", "autoreset_mode", "copy", "threads")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,7 +125,8 @@ class SequentialConfig:
         check_choice("fill_at", self.fill_at, ("next_open", "close"))
         check_choice("margin_mode", self.margin_mode, ("cross", "isolated"))
         check_choice("observation", self.observation, ("dict", "flat", "index"))
-        check_choice("render_mode", self.render_mode, (None,))
+        if self.render_mode is not None:
+            raise refuse("render_mode", self.render_mode, "None: rendering is not there yet")
         self._set("random_start", flag("random_start", self.random_start))
         if self.allow_short is not None:
             self._set("allow_short", flag("allow_short", self.allow_short))
@@ -253,8 +256,11 @@ class SequentialConfig:
         for name in arguments:
             if name not in known:
                 near = difflib.get_close_matches(name, known, 1)
-                meant = PEER_NAMES.get(name) or (near[0] if near else None)
-                hint = f" Here it is called {meant}." if meant else ""
+                hint = f" Did you mean {near[0]}?" if near else ""
+                if name in PEER_NAMES:
+                    hint = f" Here it is called {PEER_NAMES[name]}."
+                if name in VECTOR_ARGUMENTS:
+                    hint = " It belongs to vector environments: use gym.make_vec."
                 raise ValueError(
                     f"unknown argument {name}={describe_value(arguments[name])}.{hint} Known: "
                     f"{', '.join(known)}."

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 import pandas as pd
 
+from gym_trade.arguments import refuse
 from gym_trade.calls import read_levels
 from gym_trade.config import SequentialConfig
 from gym_trade.engine import SEED_LIMIT, Engine
@@ -66,8 +67,8 @@ class SequentialEnv(gymnasium.Env[Any, Any]):
         """
         if options:
             raise ValueError(f"options: unknown key {sorted(options)[0]!r}; there are none.")
-        if seed is not None and not 0 <= seed < SEED_LIMIT:
-            raise ValueError(f"seed={seed}: expected 0 to {SEED_LIMIT - 1}.")
+        if seed is not None and not (isinstance(seed, int | np.integer) and 0 <= seed < SEED_LIMIT):
+            raise refuse("seed", seed, f"a whole number from 0 to {SEED_LIMIT - 1}")
         super().reset(seed=seed)
         if seed is not None:
             self.engine.seed(np.array([seed], np.int64))

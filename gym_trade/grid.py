@@ -21,6 +21,7 @@ MINUTE_FRAMES = ("1min", "5min", "15min", "1hour")
 MINUTE_WINDOWS = (12, 8, 8, 24)
 MINUTE_EXECUTE_ON = "5min"
 DEFAULT_WINDOW = 32
+LARGEST_FUNDING_RATE = 1.0
 FUNDING_INTERVAL_NS = 8 * NANOSECONDS["Hour"]
 YEAR_NS = 365.25 * NANOSECONDS["Day"]
 
@@ -195,12 +196,13 @@ def settlement_rates(funding_rate: float | str | None, markets: Sequence[Market]
                     f"({list(market.extras)}). Pass a number, or a df with that column."
                 )
             values = market.extras[funding_rate.lower()]
-            bad = due & ~np.isfinite(values)
+            bad = due & ~(np.abs(values) <= LARGEST_FUNDING_RATE)
             if bad.any():
                 row = int(bad.argmax())
                 raise MarketDataError(
                     f"row {row} ({stamp_text(market.open_ns[row])}): {funding_rate} is "
-                    f"{values[row]} where funding is due. Fill it in."
+                    f"{values[row]} where funding is due; it must be a fraction of notional, from "
+                    "-1 to 1. Fix that row."
                 )
         else:
             values = np.full(len(market), funding_rate)

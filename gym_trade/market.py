@@ -78,6 +78,13 @@ class Market:
             )
         if stamp not in ("open", "close"):
             raise ValueError(f"stamp={stamp!r}: expected 'open' or 'close'.")
+        columns = (columns,) if isinstance(columns, str) else tuple(columns)
+        reserved = [name for name in columns if name.lower() in (*PRICES, "volume")]
+        if reserved:
+            raise ValueError(
+                f"columns={columns!r}: {reserved[0]!r} is part of every bar. Name further columns, "
+                "such as one of funding rates."
+            )
         names = named_columns(df)
         require_columns(names, (*PRICES, *(name.lower() for name in columns)))
         if df.empty:
@@ -230,17 +237,19 @@ class Market:
         return self
 
     def __reduce__(self) -> tuple[Any, ...]:
-        if self._handle is None or self._handle[0] != len(self._tables):
+        # Tables made by a function that another process cannot import are made anew there.
+        shared = {key: table for key, table in self._tables.items() if _importable(key[-1])}
+        if self._handle is None or self._handle[0] != len(shared):
             arrays = {"open_ns": self.open_ns, "bars": self.bars, "volume": self.volume}
             arrays |= {f"extras {name}": values for name, values in self.extras.items()}
-            for number, table in enumerate(self._tables.values()):
+            for number, table in enumerate(shared.values()):
                 arrays |= {f"{number} {name}": getattr(table, name) for name in _TABLE_ARRAYS}
-            self._handle = (len(self._tables), publish(arrays, self))
+            self._handle = (len(shared), publish(arrays, self))
         _living[self.content_hash] = self
         tables = [
             (key, table.time_frames, table.window_sizes, table.execute_on, table.widths,
              table.first_decision)
-            for key, table in self._tables.items()
+            for key, table in shared.items()
         ]  # fmt: skip
         facts = (
             self.interval_ns,
@@ -251,6 +260,13 @@ class Market:
             tables,
         )
         return _open_shared, (self._handle[1], facts)
+
+
+def _importable(features: Any) -> bool:
+    """Whether a pickle can name every function in a choice of features."""
+    if isinstance(features, tuple):
+        return all(_importable(choice) for _, choice in features)
+    return not callable(features) or "<" not in getattr(features, "__qualname__", "<")
 
 
 def _open_shared(handle: Handle, facts: tuple[Any, ...]) -> Market:

@@ -25,8 +25,6 @@ _SPELLINGS = {
 }
 _UNIT_OF = {spelling: unit for unit, names in _SPELLINGS.items() for spelling in names}
 
-TimeFrameLike = "str | tuple[int, str] | np.timedelta64 | TimeFrame"
-
 
 @dataclass(frozen=True, order=True)
 class TimeFrame:

@@ -182,7 +182,7 @@ def test_a_positive_rate_is_paid_by_longs(quantity, rate, received):
 def test_funding_hours():
     """Due on the bars that open at 00:00, 08:00 and 16:00 UTC; a missing bar settles nothing."""
     frame = markets.flat_bars(3 * 24, interval="1h").drop(index=["2023-01-03 08:00"])
-    frame["funding_rate"] = np.arange(len(frame)) + 1.0
+    frame["funding_rate"] = (np.arange(len(frame)) + 1.0) / 100.0
     market = Market(frame)
     hours = frame.index.hour
     rates = settlement_rates(0.25, [market])
@@ -190,6 +190,12 @@ def test_funding_hours():
     assert (rates > 0).sum() == 8
     by_column = settlement_rates("funding_rate", [market])
     np.testing.assert_array_equal(by_column, np.where(hours % 8 == 0, frame["funding_rate"], 0.0))
+    for bad in (1.5, np.nan):
+        frame.loc["2023-01-03 00:00", "funding_rate"] = bad
+        with pytest.raises(ValueError, match=rf"row 24 .*funding_rate is {bad} .*from -1 to 1"):
+            settlement_rates("funding_rate", [Market(frame)])
+    with pytest.raises(ValueError, match="'open' is part of every bar"):
+        Market(frame, columns=["open"])
     with pytest.raises(ValueError, match="8 hours or less"):
         settlement_rates(0.25, [Market(markets.flat_bars(5, interval="1D"))])
 

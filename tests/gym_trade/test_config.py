@@ -122,7 +122,7 @@ BAD = {
                (1, "pnl"), (np.ones(2), "pnl"),
                (slow_market.unusable_reward, "no array is called 'tomorrow'. A reward may name")],
     "observation": [("array", "one of 'dict', 'flat', 'index'"), (None, "'dict'")],
-    "render_mode": [("ascii", "one of None")],
+    "render_mode": [("ascii", "None: rendering is not there yet")],
 }  # fmt: skip
 
 
@@ -290,8 +290,14 @@ def test_the_hints_are_arguments():
     ("timeframe", "time_frames"), ("Leverage", "leverage"),
 ])  # fmt: skip
 def test_a_slip_of_the_pen_gets_the_nearest_name(wrong, meant):
-    with pytest.raises(ValueError, match=f"unknown argument {wrong}=1. Here it is called {meant}"):
+    with pytest.raises(ValueError, match=f"unknown argument {wrong}=1. Did you mean {meant}[?]"):
         SequentialEnv(**{wrong: 1})
+
+
+@pytest.mark.parametrize("name", ["num_envs", "autoreset_mode", "copy", "threads"])
+def test_a_vector_argument_is_pointed_to_make_vec(name):
+    with pytest.raises(ValueError, match=f"unknown argument {name}=1. .*gym.make_vec"):
+        SequentialEnv(**{name: 1})
 
 
 def test_a_name_from_nowhere_gets_the_list():

@@ -231,3 +231,15 @@ print(float(market.bars.sum()), market.content_hash, flush=True)
     assert not os.path.exists(path)
     output, _ = child.communicate("\n", timeout=60)
     assert output.split() == [repr(total), digest]
+
+
+def test_a_feature_function_that_cannot_be_imported_does_not_keep_a_market_from_a_pickle():
+    """Its tables are left out and made anew where the market is opened."""
+    market = Market(markets.bars(300))
+    frames, local = (parse_time_frame("1min"),), lambda bars: bars[["close"]].pct_change()
+    market.tables(frames, (4,), frames[0], None)
+    market.tables(frames, (4,), frames[0], local)
+    _, (handle, facts) = market.__reduce__()
+    assert [key[-1] for key, *_ in facts[-1]] == [None]
+    assert pickle.loads(pickle.dumps(market)) is market
+    assert {name.split()[0] for name, *_ in handle.entries if " " in name} == {"0"}

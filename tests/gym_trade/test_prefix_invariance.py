@@ -60,7 +60,7 @@ def altered(frame, rows, seed):
     frame.loc[rows, PRICES] = np.column_stack([open_, high, low, close])
     frame.loc[rows, "volume"] = rng.exponential(1e9, count) * (rng.random(count) < 0.7)
     frame.loc[rows, "feature_x"] = rng.normal(0, 1e6, count)
-    frame.loc[rows, "funding_rate"] = rng.normal(0, 0.5, count)
+    frame.loc[rows, "funding_rate"] = rng.normal(0, 0.5, count).clip(-1, 1)
     return frame
 
 
