@@ -35,11 +35,27 @@ POLICY = "ma-cross"
 EPSILON = 0.5
 BUFFER_SIZE = 128_000
 SEEDS = 5  # of --all
+PICTURE_FORMATS = (".png", ".pdf", ".svg")
 # Two epochs' worth of what helps on this market: later ones fit the price path (see the curve).
 TRAINING = ("--epoch", "8", "--update-per-epoch", "250", "--batch-size", "256", "--lr", "3e-4")
 TRAINING += ("--hidden-sizes", "128", "128", "--num-quantiles", "16", "--gamma", "0.9")
 TRAINING += ("--min-q-weight", "0.1", "--target-update-freq", "200", "--logger", "none")
 BEHAVIOUR = "behaviour policy"
+
+
+def check_places(folder: Path, picture: Path) -> None:
+    """Refuse places that cannot be written to before minutes of work are done.
+
+    Raises:
+        CommandLineError: `folder` is a file, or `picture` has no folder or an unknown suffix.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise command_line.CommandLineError(f"--folder {folder} is a file. Name a folder.")
+    if picture.suffix.lower() not in PICTURE_FORMATS or not picture.parent.is_dir():
+        raise command_line.CommandLineError(
+            f"--picture {picture}: expected a name ending in {', '.join(PICTURE_FORMATS)}, in a "
+            "folder that exists."
+        )
 
 
 def run_market(kind: str, seed: int, folder: Path) -> dict[str, Any]:
@@ -131,10 +147,13 @@ def draw(runs: dict[str, dict[str, Any]], path: Path) -> None:
         right.grid(alpha=0.3)
         right.legend(fontsize=8)
     figure.tight_layout()
-    temporary = path.with_suffix(".partial.png")
-    figure.savefig(temporary, dpi=110)
-    plt.close(figure)
-    os.replace(temporary, path)
+    temporary = path.with_name(f".{path.name}.partial")
+    try:
+        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110)
+        os.replace(temporary, path)
+    finally:
+        plt.close(figure)
+        temporary.unlink(missing_ok=True)
 
 
 def next_steps(kind: str, folder: Path) -> str:
@@ -185,22 +204,25 @@ def run(arguments: argparse.Namespace) -> None:
     """Run what was asked for, print the tables, draw the picture."""
     begin = time.perf_counter()
     folder, seed = arguments.folder, arguments.seed
+    check_places(folder, arguments.picture)
     if arguments.all:
         runs = run_all(range(seed, seed + SEEDS), folder)
     else:
         runs = {arguments.market: run_market(arguments.market, seed, folder)}
     print("[3/3] results")
-    draw(runs, arguments.picture)
     for kind, made in runs.items():
         print_table(kind, made)
+    draw(runs, arguments.picture)
     print(f"\npicture: {arguments.picture}; {time.perf_counter() - begin:.0f} s")
     print(next_steps(next(iter(runs)), folder))
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run from the command line and return the exit code."""
-    return command_line.run(lambda: run(parse(argv)))
+    arguments = parse(argv)
+    return command_line.run(lambda: run(arguments))
 
 
 if __name__ == "__main__":
+    command_line.terminate_cleanly()
     sys.exit(main())

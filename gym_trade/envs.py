@@ -21,6 +21,7 @@ from gym_trade.spaces import (
     observation_space,
     single_observation,
 )
+from gym_trade.tables import Tables
 from gym_trade.types import REASON_NAMES
 
 ONE_LANE = np.ones(1, np.bool_)
@@ -114,6 +115,11 @@ class SequentialEnv(gymnasium.Env[Any, Any]):
     def markets(self) -> tuple[Market, ...]:
         """The markets, in the order of their numbers."""
         return self.engine.markets
+
+    @property
+    def tables(self) -> tuple[Tables, ...]:
+        """Each market's tables: decision instants, windows and features, as ``index`` needs."""
+        return self.engine.all_tables
 
     def fills(self) -> pd.DataFrame:
         """The fills of the last step, in order: bar (index into the market's base bars), quantity,

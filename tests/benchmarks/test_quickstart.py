@@ -36,3 +36,21 @@ def test_an_unknown_market_is_refused(capsys):
     with pytest.raises(SystemExit):
         quickstart.main(["--market", "moon"])
     assert "mean_reverting" in capsys.readouterr().err
+
+
+def test_places_that_cannot_be_written_are_refused_first(tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(quickstart, "run_market", None)  # nothing runs
+    (tmp_path / "file").write_text("")
+    for flags, word in (
+        (["--picture", str(tmp_path / "no" / "a.png")], "folder that exists"),
+        (["--picture", str(tmp_path / "a.bmp")], "expected a name ending in"),
+        (["--folder", str(tmp_path / "file")], "is a file"),
+    ):
+        assert quickstart.main(flags) == 2
+        assert word in capsys.readouterr().err
+
+
+def test_the_picture_has_the_format_of_its_name(small, tmp_path, capsys):
+    picture = tmp_path / "q.svg"
+    assert quickstart.main(["--folder", str(tmp_path / "w"), "--picture", str(picture)]) == 0
+    assert "<svg" in picture.read_text()[:400]
