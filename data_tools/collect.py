@@ -6,6 +6,7 @@ Example: --market btc.csv.gz --policy ma-cross+random --epsilon 0.1 --buffer-siz
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -110,8 +111,9 @@ def collect(
     shared = {k: arguments[k] for k, v in defaults.items() if arguments.get(k, v) != v}
     opened, market_spec = open_market(market, market_arguments=shared, echo=echo)
     lanes = min(num_envs, buffer_size)
-    venv = make_training_env(task, opened, lanes, arguments, train_fraction)
-    try:
+    with sure_interrupts() as check_interrupts, contextlib.ExitStack() as stack:
+        venv = make_training_env(task, opened, lanes, arguments, train_fraction)
+        stack.callback(venv.close)
         actor = make_policy(policy, venv, epsilon=epsilon, seed=seed)
         description = describe_collection(task, venv, market_spec, actor, seed, buffer_size)
         if echo is not None:
@@ -127,11 +129,9 @@ def collect(
             action_dtype=venv.single_action_space.dtype or np.int64,
             overwrite=overwrite,
         ) as writer:
-            episodes = _drive(venv, actor, writer, seed, progress)
+            episodes = _drive(venv, actor, writer, seed, progress, check_interrupts)
             provenance = description | {"reference": describe_episodes(episodes)}
             path = writer.finish(provenance)
-    finally:
-        venv.close()
     return CollectSummary(path, buffer_size, episodes, provenance)
 
 
@@ -158,15 +158,19 @@ def _note_short_shares(
 
 
 def _drive(
-    venv: VectorTradeEnv, actor: Policy, writer: FlatBufferWriter, seed: int, progress: bool
+    venv: VectorTradeEnv,
+    actor: Policy,
+    writer: FlatBufferWriter,
+    seed: int,
+    progress: bool,
+    check_interrupts: Callable[[], None],
 ) -> Episodes:
     """Step until every lane's share is full."""
     log = EpisodeLog(venv.num_envs)
     observation, _ = venv.reset(seed=seed)
     writer.start(observation)
     actor.begin(np.ones(venv.num_envs, np.bool_))
-    bar = tqdm(total=writer.size, unit=" transitions", unit_scale=True, disable=not progress)
-    with sure_interrupts() as check_interrupts, bar:
+    with tqdm(total=writer.size, unit=" transitions", unit_scale=True, disable=not progress) as bar:
         for step in range(writer.num_steps):
             actions = actor.act()
             observation, reward, terminated, truncated, info = venv.step(actions)

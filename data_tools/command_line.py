@@ -82,7 +82,7 @@ def sure_interrupts() -> Iterator[Callable[[], None]]:
 
     While Numba looks at the arguments of a compiled function it discards any exception, also one
     that a signal's handler raises just then, and the loop would run on as if nothing had happened.
-    The check that is yielded runs that handler again.
+    The check that is yielded runs that handler again; so does leaving the block by an error.
 
     Yields:
         What the loop calls once a step.
@@ -99,13 +99,16 @@ def sure_interrupts() -> Iterator[Callable[[], None]]:
             handler(number, None)
 
     if threading.current_thread() is threading.main_thread():
-        for number in (signal.SIGINT, signal.SIGTERM):
-            handler = signal.getsignal(number)
+        for caught in (signal.SIGINT, signal.SIGTERM):
+            handler = signal.getsignal(caught)
             if callable(handler):
-                previous[number] = handler
-                signal.signal(number, remember)
+                previous[caught] = handler
+                signal.signal(caught, remember)
     try:
         yield check
+    except Exception:
+        check()  # what broke may be the discarded interrupt's doing
+        raise
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)

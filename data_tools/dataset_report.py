@@ -143,7 +143,7 @@ def _actions(dataset: FlatDataset) -> tuple[list[tuple[str, int]], int]:
     """The action histogram, and how many actions are no number."""
     if dataset.column("act").dtype.kind == "f":
         return _continuous_actions(dataset), _bad_numbers(dataset, "act")
-    action = (dataset.provenance or {}).get("action") or {}
+    action = dataset.provenance["action"] if dataset.provenance else {}
     levels: list[float] = action.get("levels") or []
     counts = dict.fromkeys(range(len(levels)), 0)
     for rows in _chunks(dataset, "act"):
@@ -187,8 +187,9 @@ def _observation_statistics(dataset: FlatDataset) -> tuple[list[PartStatistics],
             mean += difference * (len(flat) / total)
         count = total
     variance = squares / count
-    layout = (dataset.provenance or {}).get("layout")
-    parts = [(p["key"], p["start"], p["stop"]) for p in layout or []] or [("observation", 0, width)]
+    parts = [("observation", 0, width)]
+    if dataset.provenance is not None:
+        parts = [(p["key"], p["start"], p["stop"]) for p in dataset.provenance["layout"]]
     statistics = []
     for key, start, stop in parts:
         means, variances = mean[start:stop], variance[start:stop]
@@ -231,27 +232,16 @@ def dataset_lines(report: DatasetReport) -> list[str]:
 def _provenance_lines(provenance: dict[str, Any] | None) -> list[str]:
     if provenance is None:
         return ["provenance   none: not written by data_tools.collect"]
-    known = _Lenient(provenance)
-    market = known["market"]
-    source = market.get("path") or f"{market['kind']}:{market['name']}"
+    market, span = provenance["market"], provenance["span"]
+    seed, lanes, steps = (provenance.get(k, "?") for k in ("seed", "num_envs", "episode_steps"))
     return [
-        f"task         {known['task']}",
-        f"policy       {policy_text(known['policy'])}",
-        f"market       {source}",
+        f"task         {provenance['task']}",
+        f"policy       {policy_text(provenance['policy'])}",
+        f"market       {market.get('path') or 'synthetic:' + market['name']}",
         f"market hash  {market['content_hash']}",
-        f"span         {known['span']['start']} to {known['span']['end']}",
-        f"collected    seed {known['seed']}, {known['num_envs']} lanes, "
-        f"{known['episode_steps']} steps an episode",
+        f"span         {span['start']} to {span['end']}",
+        f"collected    seed {seed}, {lanes} lanes, {steps} steps an episode",
     ]
-
-
-class _Lenient(dict[str, Any]):
-    """A provenance of which parts may be missing: those read as "?"."""
-
-    def __getitem__(self, key: str) -> Any:
-        value = self.get(key, "?")
-        inner = value if isinstance(value, dict) else {}
-        return _Lenient(inner) if key in ("market", "policy", "span") else value
 
 
 def policy_text(policy: dict[str, Any]) -> str:
@@ -276,7 +266,7 @@ def example_episode(path: Path) -> dict[str, Any]:
         ends = np.flatnonzero(read_rows(dataset.column("done"), 0, stop))
         stop = int(ends[0]) + 1 if len(ends) else stop
         exposure = None
-        for part in (dataset.provenance or {}).get("layout") or []:
+        for part in dataset.provenance["layout"] if dataset.provenance else []:
             if part["key"] == "account_state":
                 exposure = dataset.column("obs_next")[:stop, part["start"]]
         reward = read_rows(dataset.column("rew"), 0, stop)

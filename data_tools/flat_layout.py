@@ -18,7 +18,8 @@ from typing import Any
 import h5py
 import numpy as np
 
-FORMAT_VERSION = 1
+from data_tools.provenance_schema import FORMAT_VERSION, find_fault
+
 COLUMNS = ("obs", "act", "rew", "terminated", "truncated", "done", "obs_next")
 FLAGS = ("terminated", "truncated", "done")
 
@@ -91,6 +92,13 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
         last = int(last_index[0])
         if not 0 <= last < size:
             raise DatasetError(f"{file}: last_index is {last}, outside its {size} rows.")
+        provenance = _parse_provenance(file, root)
+        width = int(np.prod(meta["obs"].shape[1:], dtype=np.int64))
+        if provenance is not None and provenance["layout"][-1]["stop"] != width:
+            raise DatasetError(
+                f"{file}: its provenance lays out {provenance['layout'][-1]['stop']} columns of "
+                f"the observation, which has {width}. Make the dataset anew."
+            )
         yield FlatDataset(
             path=file,
             size=size,
@@ -98,7 +106,7 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
             last_index=last,
             stack_num=_integer(file, root, "stack_num", 1, size),
             meta=meta,
-            provenance=_parse_provenance(file, root),
+            provenance=provenance,
         )
 
 
@@ -260,16 +268,22 @@ def _parse_provenance(file: Path, root: h5py.File) -> dict[str, Any] | None:
     text = root.attrs["provenance"]
     try:
         provenance = json.loads(text)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         provenance = None
     if not isinstance(provenance, dict) or "format_version" not in provenance:
         raise DatasetError(
             f"{file}: its provenance is not the JSON object that data_tools.collect writes."
         )
     version = provenance["format_version"]
-    if version != FORMAT_VERSION:
+    if type(version) is not int or version != FORMAT_VERSION:
         raise DatasetError(
-            f"{file} has provenance of format_version {version}. Expected {FORMAT_VERSION}; a "
+            f"{file} has provenance of format_version {version!r}. Expected {FORMAT_VERSION}; a "
             "newer version of this package wrote it."
+        )
+    fault = find_fault(provenance)
+    if fault is not None:
+        raise DatasetError(
+            f"{file}: its provenance is not what data_tools.collect writes: {fault}. Make the "
+            "dataset anew."
         )
     return provenance

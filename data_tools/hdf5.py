@@ -12,7 +12,6 @@ import numpy as np
 from data_tools.flat_layout import (
     COLUMNS,
     FLAGS,
-    FORMAT_VERSION,
     DatasetError,
     FlatDataset,
     open_flat,
@@ -21,6 +20,7 @@ from data_tools.flat_layout import (
     row_chunks,
 )
 from data_tools.flat_writer import FlatBufferWriter
+from data_tools.provenance_schema import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from tianshou.data import ReplayBuffer
@@ -102,7 +102,7 @@ def _check_flags(dataset: FlatDataset, columns: dict[str, Any]) -> None:
 
 
 def _check_actions(dataset: FlatDataset, actions: np.ndarray[Any, Any]) -> None:
-    levels = ((dataset.provenance or {}).get("action") or {}).get("levels")
+    levels = dataset.provenance["action"].get("levels") if dataset.provenance else None
     if levels is None or actions.dtype.kind not in "iu":
         return
     wrong = (actions < 0) | (actions >= len(levels))

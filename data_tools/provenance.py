@@ -11,8 +11,8 @@ import pandas as pd
 
 import gym_trade
 from data_tools.episodes import Episodes
-from data_tools.flat_layout import FORMAT_VERSION
 from data_tools.policies import Policy
+from data_tools.provenance_schema import FORMAT_VERSION
 from gym_trade import VectorTradeEnv
 
 _PACKAGES = ("gymnasium", "numba", "numpy", "pandas", "h5py")

@@ -63,7 +63,8 @@ def read_time(text: str, name: str = "time") -> pd.Timestamp:
 def clear_of(market: Market, layout: Sequence[Sequence[Any]], after: pd.Timestamp) -> pd.Timestamp:
     """The end of the embargo: from then on every window holds only bars that open from `after` on.
 
-    On data without gaps that is the length of the longest window; closed hours make it longer.
+    On data without gaps that is the length of the longest window; closed hours make it longer. The
+    first bars' previous close and mean volume still reach up to one window further back.
 
     Args:
         market: The bars.
@@ -133,6 +134,13 @@ def evaluation_range(
             f"span, {_text(collection[0])} to {_text(collection[1])}: the policy has seen it. Pass "
             f"--test-start {collection[1]:%Y-%m-%dT%H:%M}, another --test-market, or "
             "--allow-overlap if you must."
+        )
+    if same_market and last <= collection[0]:
+        raise PeriodError(
+            f"evaluation from {_text(first)} to {_text(last)} lies before the dataset's collection "
+            f"span, {_text(collection[0])} to {_text(collection[1])}: the policy was trained on "
+            "what came after, and its windows show bars from before the span. Choose later dates, "
+            "or pass --allow-overlap if you must."
         )
     if first >= collection[1]:
         first = max(first, clear_of(environment.markets[0], environment.layout, collection[1]))

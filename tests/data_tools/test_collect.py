@@ -448,6 +448,22 @@ def test_an_interrupt_that_compiled_code_discards_still_ends_it(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_an_error_after_a_discarded_interrupt_is_the_interrupt(
+    tmp_path: Path, market_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As when Ctrl-C falls into a callback of the compiler, which then fails for want of it."""
+
+    def reset(self: VectorTradeEnv, **_: Any) -> Any:
+        with contextlib.suppress(KeyboardInterrupt):
+            signal.raise_signal(signal.SIGINT)
+        raise RuntimeError("the compiler lost its way")
+
+    monkeypatch.setattr(VectorTradeEnv, "reset", reset)
+    with pytest.raises(KeyboardInterrupt):
+        quiet(tmp_path / "a.hdf5", market_file)
+    assert list(tmp_path.iterdir()) == []
+
+
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_real_signal_leaves_nothing(
     tmp_path: Path, market_file: str, number: int, code: int

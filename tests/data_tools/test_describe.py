@@ -292,16 +292,6 @@ def test_a_foreign_dataset(tmp_path: Path) -> None:
     assert "not written by data_tools.collect" in described
 
 
-def test_a_provenance_with_little_in_it(tmp_path: Path) -> None:
-    path = tmp_path / "a.hdf5"
-    foreign(path, np.arange(25, dtype=np.float32))
-    with h5py.File(path, "r+") as file:
-        file.attrs["provenance"] = '{"format_version": 1, "task": "Mine-v0", "policy": null}'
-    described = text(path, plot=tmp_path / "a.png")
-    for part in ("task         Mine-v0", "policy       ?", "market       ?:?", "seed ?, ? lanes"):
-        assert part in described
-
-
 def test_continuous_actions_and_bad_numbers(tmp_path: Path) -> None:
     path = tmp_path / "a.hdf5"
     states = np.arange(1000, dtype=np.float32)
@@ -350,6 +340,7 @@ def test_command_line_and_picture(
     [
         (["none.csv"], ["none.csv does not exist"]),
         (["none.hdf5"], ["none.hdf5 does not exist", "data_tools.collect"]),
+        (["spoilt.hdf5"], ["spoilt.hdf5: its provenance is not", "task is missing"]),
         (["m.parquet"], [".parquet", ".csv.gz"]),
         (["m.csv", "--plot", "m.jpg"], ["--plot m.jpg", ".png, .pdf, .svg"]),
         (["m.csv", "--plot", "none/m.png"], ["there is no folder none"]),
@@ -364,6 +355,9 @@ def test_refuses_in_one_line(
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "m.csv", bars())
     (tmp_path / "m.parquet").write_bytes(b"PAR1")
+    foreign(tmp_path / "spoilt.hdf5", np.arange(25, dtype=np.float32))
+    with h5py.File(tmp_path / "spoilt.hdf5", "r+") as file:
+        file.attrs["provenance"] = '{"format_version": 1}'
     assert main(arguments) == 2
     error = capsys.readouterr().err
     assert error.startswith("error: ")

@@ -23,6 +23,25 @@ WIDTH = 5
 REAL_DATA = REPOSITORY / ".." / "shared" / "data"
 
 
+def provenance(**changes: Any) -> dict[str, Any]:
+    """A valid provenance of the made-up episodes, with some of its members changed."""
+    made = {
+        "format_version": 1,
+        "task": "Trade-Sequential-v0",
+        "config": {},
+        "market": {"kind": "synthetic", "name": "martingale", "content_hash": "0"},
+        "span": {"start": "2022-01-01T00:00:00+00:00", "end": "2022-02-01T00:00:00+00:00"},
+        "layout": [{"key": "account_state", "start": 0, "stop": WIDTH, "shape": [WIDTH]}],
+        "action": {"type": "discrete", "levels": None},
+        "policy": {"name": "made up"},
+        "reference": {
+            "behavior_return": 0.0, "behavior_return_std": 0.0, "complete_episodes": 1,
+            "cut_episodes": 0,
+        },
+    }  # fmt: skip
+    return made | changes
+
+
 class Transitions:
     """Made-up episodes of several lanes: what each lane did, kept to compare with."""
 
@@ -60,7 +79,7 @@ class Transitions:
     def write(self, path: Path, **options: Any) -> Path:
         with self.writer(path, **options) as writer:
             self.feed(writer)
-            return writer.finish({"format_version": 1, "policy": "made up"})
+            return writer.finish(provenance())
 
     def writer(self, path: Path, **options: Any) -> FlatBufferWriter:
         if self.continuous:
@@ -125,7 +144,7 @@ def test_attributes_and_datasets_are_those_tianshou_writes(tmp_path: Path, datas
 
     ours, theirs = outline(dataset), outline(tmp_path / "stock.hdf5")
     assert theirs.pop("_random_state")
-    assert json.loads(ours["/"].pop("provenance")[1])["policy"] == "made up"
+    assert json.loads(ours["/"].pop("provenance")[1]) == provenance()
     # a full buffer that ends with an episode: Tianshou keeps the start of the one that would follow
     for attributes in (ours["/"], theirs["/"]):
         assert attributes.pop("_ep_start_idx")[0] is np.int64
@@ -140,8 +159,8 @@ def test_rows_are_exact_whatever_the_block(
 ) -> None:
     made = Transitions(size, lanes, continuous=continuous)
     path = made.write(tmp_path / "made.hdf5", block_bytes=block_bytes)
-    buffer, provenance = load_buffer(path)
-    assert provenance == {"format_version": 1, "policy": "made up"}
+    buffer, found = load_buffer(path)
+    assert found == provenance()
     assert len(buffer) == buffer.maxsize == size
     for name in ("obs", "act", "rew", "terminated", "truncated", "done", "obs_next"):
         column = getattr(buffer, name)
@@ -445,8 +464,8 @@ def test_stock_files_load_full_part_filled_and_wrapped(
 ) -> None:
     path = stock_buffer(tmp_path / "a.hdf5", size, added)
     stock = ReplayBuffer.load_hdf5(str(path))
-    buffer, provenance = load_buffer(path)
-    assert provenance is None
+    buffer, found = load_buffer(path)
+    assert found is None
     assert len(buffer) == len(stock)
     rows = np.arange(len(stock))
     np.testing.assert_array_equal(buffer.obs, stock.obs[rows])
@@ -521,6 +540,14 @@ def cell(name: str, row: int, value: Any) -> Callable[[h5py.File], None]:
     return lambda file: file[f"_meta/{name}"].__setitem__(row, value)
 
 
+def said(**changes: Any) -> Callable[[h5py.File], None]:
+    return attribute("provenance", json.dumps(provenance(**changes)))
+
+
+def part(**changes: Any) -> list[dict[str, Any]]:
+    return [{"key": "account_state", "start": 0, "stop": 5, "shape": [5]} | changes]
+
+
 REFUSALS: list[tuple[Callable[[h5py.File], object], list[str]]] = [
     (lambda f: f["_meta"].__delitem__("obs_next"), ["lacks _meta/obs_next", "ignore_obs_next"]),
     (lambda f: f["_meta"].__delitem__("rew"), ["lacks _meta/rew", "Columns seen: act, done"]),
@@ -551,6 +578,20 @@ REFUSALS: list[tuple[Callable[[h5py.File], object], list[str]]] = [
     (attribute("provenance", "[1]"), ["its provenance is not"]),
     (attribute("provenance", 4), ["its provenance is not"]),
     (attribute("provenance", '{"format_version": 2}'), ["format_version 2", "newer version"]),
+    (attribute("provenance", '{"format_version": 1}'), ["task is missing, not a string"]),
+    (said(task=3), ["task is 3, not a string"]),
+    (said(config=[]), ["config is [], not an object"]),
+    (said(market={"kind": "file", "path": 1, "content_hash": "0"}), ["not both strings"]),
+    (said(market={"kind": "web"}), ["market: its kind is neither"]),
+    (said(span={"start": "2022-02-01", "end": "2022-01-01"}), ["ends before it starts"]),
+    (said(span={"start": "soon", "end": "2022-01-01"}), ["span: start is no time"]),
+    (said(action={"levels": ["x"]}), ["action: levels"]),
+    (said(policy={"members": []}), ["members is no list"]),
+    (said(policy={}), ["a policy has no name"]),
+    (said(reference={}), ["behavior_return is no number"]),
+    (said(layout=[]), ["it has no parts"]),
+    (said(layout=part(start=1)), ["account_state is not columns 0 to 5"]),
+    (said(layout=part(stop=4, shape=[4])), ["lays out 4 columns", "which has 5"]),
 ]
 
 
@@ -567,8 +608,8 @@ def test_refuses_contradicting_flags_and_unknown_actions(dataset: Path) -> None:
     edit(dataset, cell("done", row, True))
     refused(dataset, f"transition {row} has done=True", "terminated or truncated")
     edit(dataset, cell("done", row, False))
-    text = json.dumps({"format_version": 1, "action": {"type": "discrete", "levels": [0, 1, 2]}})
-    edit(dataset, attribute("provenance", text))
+    told = provenance(action={"type": "discrete", "levels": [0, 0.5, 1]})
+    edit(dataset, attribute("provenance", json.dumps(told)))
     load_buffer(dataset)
     edit(dataset, cell("act", 8, 3))
     refused(dataset, "act of transition 8 is 3", "0 to 2")

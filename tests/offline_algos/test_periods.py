@@ -93,6 +93,16 @@ def test_another_market_that_starts_at_the_span_s_end_gets_the_embargo():
     assert first == utc("2020-01-03 00:30")
 
 
+def test_dates_before_the_span_of_the_same_market_are_refused():
+    """The policy was trained on what came after them."""
+    span = (utc("2020-01-03 00:00"), utc("2020-01-04 00:00"))
+    asked = {"start": "2020-01-01T12:00", "end": "2020-01-03T00:00"}
+    with pytest.raises(PeriodError, match=r"lies before the dataset's collection span"):
+        evaluation_range(whole(), span, same_market=True, **asked)
+    allowed = evaluation_range(whole(), span, same_market=True, allow_overlap=True, **asked)
+    assert allowed == (utc("2020-01-01 12:00"), utc("2020-01-03 00:00"))
+
+
 def test_asked_for_times():
     environment = whole()
     first, last = evaluation_range(
