@@ -16,6 +16,7 @@ import numpy as np
 from gym_trade import kernel, types
 from gym_trade.config import SequentialConfig
 from gym_trade.grid import Grid, decision_ranges, join_tables, market_tables, settlement_rates
+from gym_trade.jit import numba_config
 from gym_trade.market_source import resolve_markets
 from gym_trade.metrics import NAMES, summarise
 from gym_trade.rewards import custom_reward, reward_code
@@ -26,6 +27,15 @@ LANES_PER_THREAD = 256
 AUTORESET_CODES = {"NextStep": types.NEXT_STEP, "SameStep": types.SAME_STEP}
 AUTORESET_CODES["Disabled"] = types.DISABLED
 SEED_LIMIT = 2**63
+
+
+def plain(records: types.Record) -> types.Record:
+    """A record array as compiled code takes it: the same memory as a plain structured array.
+
+    Numba looks at an argument's attributes, and those of a recarray are Python code: it takes three
+    times as long, and a Ctrl-C that arrives meanwhile is lost. Un-jitted code needs the recarray.
+    """
+    return records if numba_config.DISABLE_JIT else np.asarray(records)
 
 
 def make_rules(config: SequentialConfig, autoreset: int) -> Any:
@@ -141,8 +151,8 @@ class Engine:
         kernel.reset_lanes(
             mask,
             observe_all,
-            self.lanes,
-            self.rules,
+            plain(self.lanes),
+            plain(self.rules),
             self.global_ranges,
             self.market_arrays,
             self.windows,
@@ -162,15 +172,15 @@ class Engine:
             self.truncated,
         )
         arguments = (
-            self.lanes,
-            self.rules,
+            plain(self.lanes),
+            plain(self.rules),
             self.global_ranges,
             self.market_arrays,
             self.windows,
             self.grid.features,
             levels,
             out,
-            self.fills,
+            plain(self.fills),
         )
         if self._workers == 1:
             kernel.step_lanes(0, self.num_envs, *arguments)
