@@ -23,7 +23,12 @@ from data_tools.command_line import (
     sure_interrupts,
     terminate_cleanly,
 )
-from data_tools.environment import add_environment_flags, open_market, parse_env_arguments
+from data_tools.environment import (
+    add_environment_flags,
+    environment_help,
+    open_market,
+    parse_env_arguments,
+)
 from data_tools.episodes import EpisodeLog, Episodes
 from data_tools.hdf5 import FlatBufferWriter
 from data_tools.policies import RULES, Policy, make_policy
@@ -66,7 +71,7 @@ def collect(
     policy: str = "random",
     epsilon: float = 0.0,
     seed: int = 0,
-    num_envs: int = DEFAULT_LANES,
+    num_envs: int | None = None,
     episode_steps: int | None = None,
     train_fraction: float | None = None,
     start: str | None = None,
@@ -78,7 +83,7 @@ def collect(
 ) -> CollectSummary:
     """Drive the vector environment with a scripted policy and write what happens.
 
-    Lane i, of ``min(num_envs, buffer_size)``, is the environment seeded with ``seed + i``; it fills
+    Lane i is the environment seeded with ``seed + i``; it fills
     ``buffer_size // lanes`` rows (one more in the first lanes, for the remainder), whole episodes
     one behind the other. An episode that is running when the rows are full is marked truncated.
 
@@ -90,7 +95,8 @@ def collect(
         policy: As in `policies.make_policy`.
         epsilon: Probability that an action is replaced by a random one.
         seed: Seed of the environment and, independently, of the policy.
-        num_envs: Lanes; the same data needs the same number.
+        num_envs: Lanes, no more than there are rows; the same data needs the same number. None:
+            64, or as many as get a whole episode each.
         episode_steps: Steps an episode; None: from `env`, else 2,000.
         train_fraction: Share of the usable decision instants to collect on, from the first; the
             rest is left for evaluation. None: 0.7, or all of them if `end` is given.
@@ -110,7 +116,8 @@ def collect(
     defaults = {"stamp": "open", "offset": None}
     shared = {k: arguments[k] for k, v in defaults.items() if arguments.get(k, v) != v}
     opened, market_spec = open_market(market, market_arguments=shared, echo=echo)
-    lanes = min(num_envs, buffer_size)
+    lanes = num_envs or _default_lanes(buffer_size, arguments.get("episode_steps"))
+    lanes = min(lanes, buffer_size)
     with sure_interrupts() as check_interrupts, contextlib.ExitStack() as stack:
         venv = make_training_env(task, opened, lanes, arguments, train_fraction)
         stack.callback(venv.close)
@@ -135,10 +142,17 @@ def collect(
     return CollectSummary(path, buffer_size, episodes, provenance)
 
 
-def _check_counts(buffer_size: int, num_envs: int, seed: int) -> None:
+def _default_lanes(buffer_size: int, episode_steps: object) -> int:
+    """As many lanes as get a whole episode each, up to 64."""
+    if not isinstance(episode_steps, int) or episode_steps < 1:
+        return DEFAULT_LANES  # unknown, or refused where it is checked
+    return max(1, min(DEFAULT_LANES, buffer_size // episode_steps))
+
+
+def _check_counts(buffer_size: int, num_envs: int | None, seed: int) -> None:
     for flag, value, low in (
         ("--buffer-size", buffer_size, 1),
-        ("--num-envs", num_envs, 1),
+        ("--num-envs", 1 if num_envs is None else num_envs, 1),
         ("--seed", seed, 0),
     ):
         if value < low:
@@ -190,7 +204,9 @@ def _drive(
 
 
 def _parser() -> ArgumentParser:
-    parser = ArgumentParser(prog="python -m data_tools.collect", description=__doc__)
+    parser = ArgumentParser(
+        prog="python -m data_tools.collect", description=__doc__, epilog=environment_help()
+    )
     # fmt: off
     add = parser.add_argument
     add("--save-buffer-name", required=True, metavar="FILE", help="the dataset to write, .hdf5")
@@ -206,8 +222,9 @@ def _parser() -> ArgumentParser:
     add("--seed", type=int, default=0,
         help="lane i of the environment gets SEED + i; the same seed and --num-envs give the same "
         "file, byte for byte (default: %(default)s)")
-    add("--num-envs", type=int, default=DEFAULT_LANES, metavar="N",
-        help="lanes stepped together (default: %(default)s)")
+    add("--num-envs", type=int, metavar="N",
+        help=f"lanes stepped together (default: {DEFAULT_LANES}, or fewer, so that each fills a "
+        "whole episode)")
     add("--episode-steps", type=int, metavar="N",
         help=f"steps an episode (default: {DEFAULT_EPISODE_STEPS})")
     add("--train-fraction", type=float, metavar="F",
@@ -244,7 +261,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         flags["env"] = parse_env_arguments(flags["env"], flags.pop("env_config"))
         _report(collect(**flags))
 
-    return run(command)
+    return run(command, interrupted="interrupted: nothing was written.")
 
 
 if __name__ == "__main__":

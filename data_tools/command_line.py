@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import signal
 import sys
@@ -13,6 +14,8 @@ from typing import Any, NoReturn
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+# A closed terminal sends SIGHUP, where there is one.
+TERMINATIONS = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n))
 
 
 class CommandLineError(ValueError):
@@ -49,16 +52,21 @@ def _hyphenate(token: str) -> str:
     return flag.replace("_", "-") + equals + value
 
 
-def run(command: Callable[[], None], expected: tuple[type[Exception], ...] = (ValueError,)) -> int:
+def run(
+    command: Callable[[], None],
+    expected: tuple[type[Exception], ...] = (ValueError,),
+    interrupted: str = "interrupted.",
+) -> int:
     """Run a command and turn its outcome into an exit code.
 
     Args:
         command: The work; it raises on bad input.
         expected: Exceptions that speak for themselves. Any other is a defect and keeps its
             traceback.
+        interrupted: What to say after Ctrl-C.
 
     Returns:
-        0, or 2 after ``error: ...`` on stderr for bad input, or 130 after Ctrl-C.
+        0, or 2 after ``error: ...`` on stderr for bad input or a full disk, or 130 after Ctrl-C.
     """
     try:
         command()
@@ -67,12 +75,18 @@ def run(command: Callable[[], None], expected: tuple[type[Exception], ...] = (Va
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
     except KeyboardInterrupt:
-        print("interrupted: nothing was written.", file=sys.stderr)
+        print(interrupted, file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (`| head`) has left; what it asked for was delivered. Python
         # would complain when it flushes at exit, so that goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        print(f"error: {error.filename or 'writing'}: {error.strerror}. Free some space and run "
+              "again.", file=sys.stderr)  # fmt: skip
+        return BAD_INPUT
     return 0
 
 
@@ -115,9 +129,11 @@ def sure_interrupts() -> Iterator[Callable[[], None]]:
 
 
 def terminate_cleanly() -> None:
-    """Let SIGTERM unwind the stack, so that temporary files are removed as after Ctrl-C."""
+    """Let SIGTERM and SIGHUP unwind the stack, so that temporary files go as after Ctrl-C."""
 
     def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)
 
-    signal.signal(signal.SIGTERM, leave)
+    for number in TERMINATIONS:
+        if signal.getsignal(number) is not signal.SIG_IGN:  # nohup ignores SIGHUP
+            signal.signal(number, leave)

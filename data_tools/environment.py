@@ -7,13 +7,15 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import json
+import os
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 from data_tools.load import load
-from gym_trade import Market, synthetic
+from gym_trade import Market, SequentialConfig, synthetic
 from gym_trade.arguments import decode
 
 SYNTHETIC_PREFIX = "synthetic:"
@@ -47,6 +49,16 @@ def add_environment_flags(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help="a JSON file with an object of environment arguments; --env takes precedence",
     )
+
+
+def environment_help() -> str:
+    """The environment's arguments with defaults and meanings, for the end of a help text."""
+    lines = ["arguments of the environment, for --env (default as JSON, meaning):"]
+    for field in dataclasses.fields(SequentialConfig):
+        if field.name not in ("df", "render_mode"):
+            default = json.dumps(field.default)
+            lines.append(f"  {field.name:<24}{default:<14}{field.metadata['help']}")
+    return "\n".join(lines)
 
 
 def parse_env_arguments(pairs: Sequence[str], file: str | Path | None = None) -> dict[str, Any]:
@@ -153,7 +165,7 @@ def open_market(
             raise EnvironmentArgumentError(f"--market {text}: expected a file, or one of {known}.")
         market = synthetic.embedded_market(name)
         return market, {"kind": "synthetic", "name": name, "content_hash": market.content_hash}
-    path = Path(text).absolute()
+    path = Path(os.path.abspath(text))
     market = Market(load(path, echo=echo), **wanted)
     description = {"kind": "file", "path": str(path), "content_hash": market.content_hash}
     return market, description | ({"arguments": wanted} if wanted else {})

@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 
 from data_tools.command_line import ArgumentParser
+from data_tools.environment import environment_help
 
 
 def whole(minimum: int) -> Callable[[str], int]:
@@ -67,7 +68,7 @@ def training_parser(description: str | None, *, lr: float) -> ArgumentParser:
         description: The script's docstring.
         lr: The method's default learning rate.
     """
-    parser = ArgumentParser(description=description)
+    parser = ArgumentParser(description=description, epilog=environment_help())
     data = parser.add_argument_group("data")
     data.add_argument(
         "--load-buffer-name",

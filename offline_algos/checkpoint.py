@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 from dataclasses import dataclass
@@ -40,8 +41,11 @@ def save_policy(
         "network": {"arguments": network.arguments, "state": network.state_dict()},
         "about": json.dumps(about),
     }
+    # Through memory: on a full disk torch.save itself fails with an error that does not say so.
+    made = io.BytesIO()
+    torch.save(content, made)
     with replacing(Path(path)) as temporary:
-        torch.save(content, temporary)
+        temporary.write_bytes(made.getbuffer())
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 
-from data_tools.environment import open_market, parse_env_arguments, reopen_market
+from data_tools.environment import SYNTHETIC_PREFIX, open_market, parse_env_arguments, reopen_market
 from data_tools.hdf5 import DatasetError
 from gym_trade import Market, SequentialConfig, VectorTradeEnv
 from gym_trade.arguments import CALLABLE_PREFIX
@@ -17,7 +17,6 @@ from offline_algos.datasets import Dataset
 from offline_algos.evaluation import evaluation_config, evaluation_environment
 from offline_algos.periods import Period, evaluation_range, split
 
-SYNTHETIC = "synthetic:"
 TASKS = ("Trade-Sequential-v0", "Trade-VectorSequential-v0")
 # What the evaluation decides itself.
 RESERVED = ("df", "start", "end", "episode_steps", "random_start", "observation", "render_mode")
@@ -80,7 +79,7 @@ def open_task(args: argparse.Namespace, dataset: Dataset) -> Task:
                 "chosen with --test-market, --test-start and --test-end."
             )
     recorded = {k: v for k, v in provenance.get("config", {}).items() if k not in RESERVED}
-    if (args.test_market or "").startswith(SYNTHETIC):
+    if (args.test_market or "").startswith(SYNTHETIC_PREFIX):
         # how the dataset's file was stamped says nothing about a simulated market
         recorded = {k: v for k, v in recorded.items() if k not in ("stamp", "offset")}
     market, market_facts = _open_evaluation_market(args, provenance, recorded | overrides)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import signal
@@ -18,6 +19,7 @@ import pandas as pd
 import pytest
 
 from data_tools import collect as collect_module
+from data_tools import command_line
 from data_tools.collect import collect, main
 from data_tools.command_line import terminate_cleanly
 from data_tools.environment import reopen_market
@@ -505,3 +507,50 @@ def test_real_market(tmp_path: Path) -> None:
     assert summary.episodes.mean_return > 0  # it rose over those years
     with pytest.raises(ValueError, match="Lower --episode-steps"):
         quiet(tmp_path / "b.hdf5", str(path), episode_steps=2000, env={})
+
+
+@pytest.mark.parametrize(("size", "steps", "lanes"), [(6400, 50, 64), (500, 100, 5), (90, 100, 1)])
+def test_without_a_number_of_lanes_each_gets_a_whole_episode(
+    tmp_path: Path, market_file: str, size: int, steps: int, lanes: int
+) -> None:
+    summary = quiet(
+        tmp_path / "a.hdf5", market_file, buffer_size=size, num_envs=None, episode_steps=steps
+    )
+    assert summary.provenance["num_envs"] == lanes
+
+
+def test_the_help_lists_the_environments_arguments(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["--help"])
+    out = capsys.readouterr().out
+    assert "leverage                1.0" in out
+    assert "maintenance_margin_rate" in out
+
+
+def test_a_hangup_is_a_termination() -> None:
+    assert signal.SIGHUP in command_line.TERMINATIONS
+    before = {number: signal.getsignal(number) for number in command_line.TERMINATIONS}
+    try:
+        terminate_cleanly()
+        with pytest.raises(SystemExit, match=str(128 + signal.SIGHUP)):
+            signal.raise_signal(signal.SIGHUP)
+        signal.signal(signal.SIGHUP, signal.SIG_IGN)  # as nohup leaves it
+        terminate_cleanly()
+        assert signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def full() -> None:
+        raise OSError(errno.ENOSPC, "No space left on device", "a/b.pth")
+
+    assert command_line.run(full) == 2
+    assert capsys.readouterr().err.startswith("error: a/b.pth: No space left on device.")
+
+    def broken() -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with pytest.raises(OSError, match="Input/output"):
+        command_line.run(broken)
