@@ -10,6 +10,8 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+from data_tools.files import replacing
+
 ROOT = Path(__file__).resolve().parent.parent
 RESULTS = Path(__file__).resolve().parent / "results"
 PACKAGES = ("gymnasium", "numpy", "numba", "pandas", "h5py", "torch", "tianshou")
@@ -54,12 +56,8 @@ def write_result(name: str, result: dict[str, Any], folder: Path = RESULTS) -> P
     """Write ``NAME.json`` into the results folder, whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{name}.json"
-    temporary = path.with_suffix(".json.partial")
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(json.dumps(result, indent=1, allow_nan=False) + "\n")
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
     return path
 
 

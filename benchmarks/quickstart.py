@@ -11,7 +11,6 @@ on the period after. Everything it writes lies in ``quickstart/``, the picture i
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 import time
 from collections.abc import Sequence
@@ -28,6 +27,7 @@ import pandas as pd
 from benchmarks.machine import describe_machine, write_result
 from data_tools import command_line
 from data_tools.collect import collect
+from data_tools.files import replacing
 from gym_trade.synthetic import KINDS
 from offline_algos import atari_style_cql
 
@@ -147,13 +147,9 @@ def draw(runs: dict[str, dict[str, Any]], path: Path) -> None:
         right.grid(alpha=0.3)
         right.legend(fontsize=8)
     figure.tight_layout()
-    temporary = path.with_name(f".{path.name}.partial")
-    try:
+    with replacing(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=110)
-        os.replace(temporary, path)
-    finally:
-        plt.close(figure)
-        temporary.unlink(missing_ok=True)
+    plt.close(figure)
 
 
 def next_steps(kind: str, folder: Path) -> str:

@@ -7,7 +7,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import re
 import statistics
 import sys
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.machine import RESULTS, ROOT, read_result
+from data_tools.files import replacing
 
 README = ROOT / "README.md"
 POLICY_COLUMNS = (
@@ -148,9 +148,8 @@ def main(argv: list[str] | None = None) -> int:
                 file=sys.stderr,
             )
         return int(made != text)
-    temporary = arguments.readme.with_suffix(".partial")
-    temporary.write_text(made)
-    os.replace(temporary, arguments.readme)
+    with replacing(arguments.readme) as temporary:
+        temporary.write_text(made)
     return 0
 
 

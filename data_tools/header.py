@@ -9,9 +9,7 @@ from pathlib import Path
 from typing import IO
 
 from gym_trade import MarketDataError
-
-TIME_COLUMNS = ("timestamp", "date", "datetime", "open_time", "time")
-PRICE_COLUMNS = ("open", "high", "low", "close")
+from gym_trade.validation import PRICES, TIME_COLUMNS
 
 
 @dataclass(frozen=True)
@@ -42,14 +40,14 @@ def read_header(file: Path) -> Layout:
         header = [cell.strip() for cell in next(csv.reader(stream), [])]
     names = [cell.lower() for cell in header]
     seen = ", ".join(repr(cell) for cell in header)
-    known = {*TIME_COLUMNS, *PRICE_COLUMNS, "volume"}
+    known = {*TIME_COLUMNS, *PRICES, "volume"}
     if not known.intersection(names) and any(is_number(cell) for cell in header):
         raise MarketDataError(
             f"{file} has no header: its first line is {seen}. Expected a first line that names the "
             "columns; add one, such as open_time,open,high,low,close,volume."
         )
     times = [index for index, name in enumerate(names) if name in TIME_COLUMNS]
-    missing = [name for name in PRICE_COLUMNS if name not in names]
+    missing = [name for name in PRICES if name not in names]
     if missing or not times:
         needed = ([] if times else [f"a time column ({', '.join(TIME_COLUMNS)})"]) + missing
         raise MarketDataError(
@@ -65,7 +63,7 @@ def read_header(file: Path) -> Layout:
     wanted = {
         index: name
         for index, name in enumerate(names)
-        if name in {*PRICE_COLUMNS, "volume", "funding_rate"} or name.startswith("feature_")
+        if name in {*PRICES, "volume", "funding_rate"} or name.startswith("feature_")
     }
     repeated = sorted({name for name in wanted.values() if names.count(name) > 1})
     if repeated:

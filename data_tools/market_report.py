@@ -12,6 +12,7 @@ import pandas as pd
 
 from data_tools.load import read
 from gym_trade import Market, MarketDataError, TimeFrame
+from gym_trade.validation import PRICES, bar_faults
 
 SHOWN_ROWS = 20
 
@@ -97,20 +98,19 @@ def find_bad_rows(frame: pd.DataFrame, interval: int) -> list[tuple[int, str]]:
             found.append((row, reason + (f" ({values})" if values else "")))
 
     _note_stamps(frame.index.to_numpy().astype(np.int64), interval, note)
-    with np.errstate(invalid="ignore"):
-        for name in ("open", "high", "low", "close"):
-            price = frame[name].to_numpy()
-            note(np.isnan(price), f"{name} is missing")
-            note(np.isinf(price), f"{name} is not finite", name)
-            note(np.isfinite(price) & (price <= 0), f"{name} is not positive", name)
-        body = frame[["open", "close"]].to_numpy()
-        high, low = frame["high"].to_numpy(), frame["low"].to_numpy()
-        note(high < body.max(axis=1), "high is below open or close", "high", "open", "close")
-        note(low > body.min(axis=1), "low is above open or close", "low", "open", "close")
-        if "volume" in frame:
-            volume = frame["volume"].to_numpy()
-            note(np.isnan(volume), "volume is missing")
-            note((volume < 0) | np.isinf(volume), "volume is negative or not finite", "volume")
+    volume = frame["volume"].to_numpy() if "volume" in frame else np.zeros(len(frame))
+    faults = bar_faults(frame[list(PRICES)].to_numpy(), volume)
+    for name in PRICES:
+        price, bad = frame[name].to_numpy(), faults[name, "price"]
+        note(bad & np.isnan(price), f"{name} is missing")
+        note(bad & np.isinf(price), f"{name} is not finite", name)
+        note(bad & np.isfinite(price), f"{name} is not positive", name)
+    for name, side in (("high", "below"), ("low", "above")):
+        bad = faults[name, "open"] | faults[name, "close"]
+        note(bad, f"{name} is {side} open or close", name, "open", "close")
+    bad = faults["volume", "volume"]
+    note(bad & np.isnan(volume), "volume is missing")
+    note(bad & ~np.isnan(volume), "volume is negative or not finite", "volume")
     return sorted(found, key=lambda item: item[0])
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from matplotlib.figure import Figure
 
 from data_tools.command_line import CommandLineError
 from data_tools.dataset_report import DatasetReport, example_episode
+from data_tools.files import replacing
 from data_tools.market_report import MarketReport
 
 FORMATS = (".png", ".pdf", ".svg")
@@ -97,14 +97,11 @@ def _draw_example(axes: Any, episode: dict[str, Any]) -> None:
 
 
 def _write(figure: Figure, path: Path) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
     FigureCanvasAgg(figure)
     try:
-        figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=120)
-        os.replace(temporary, path)
+        with replacing(path) as temporary:
+            figure.savefig(temporary, format=path.suffix[1:].lower(), dpi=120)
     except OSError as error:
         raise CommandLineError(
             f"--plot {path} cannot be written: {error.strerror or error}."
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)

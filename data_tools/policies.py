@@ -107,8 +107,9 @@ class _Random(_Rule):
 class _Constant(_Rule):
     """The action nearest to one level, always."""
 
+    @abstractmethod
     def _level(self) -> float:
-        raise NotImplementedError
+        """The level of exposure to hold."""
 
     def act(self) -> Actions:
         return self.space.nearest(np.full(self.space.num_lanes, self._level()))

@@ -19,6 +19,7 @@ from gym_trade.grid import Grid, decision_ranges, join_tables, market_tables, se
 from gym_trade.jit import numba_config
 from gym_trade.market_source import resolve_markets
 from gym_trade.metrics import NAMES, summarise
+from gym_trade.observing import write_exposures
 from gym_trade.rewards import custom_reward, reward_code
 from gym_trade.types import Bool, Float32, Float64, Int64
 
@@ -236,9 +237,8 @@ class Engine:
 
     def exposure(self) -> Float64:
         """Notional over equity of every lane, 0.0 where equity is not positive."""
-        lanes = self.lanes
-        safe = np.where(lanes.equity > 0.0, lanes.equity, np.inf)
-        exposure: Float64 = np.abs(lanes.quantity) * lanes.price / safe
+        exposure: Float64 = np.empty(self.num_envs)
+        write_exposures(plain(self.lanes), exposure)
         return exposure
 
     def decision_index(self) -> Int64:

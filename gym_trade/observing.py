@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from gym_trade.accounting import liquidation_price
 from gym_trade.jit import jit
-from gym_trade.types import Float32, Record, Windows
+from gym_trade.types import Float32, Float64, Record, Windows
 
 FLOAT32_MAX = 3.4028234663852886e38
 
@@ -13,6 +13,13 @@ FLOAT32_MAX = 3.4028234663852886e38
 def exposure_of(lane: Record) -> float:
     """Notional over equity at the mark; 0.0 where equity is not positive."""
     return abs(lane.quantity) * lane.price / lane.equity if lane.equity > 0.0 else 0.0
+
+
+@jit
+def write_exposures(lanes: Record, out: Float64) -> None:
+    """Write every lane's `exposure_of` into `out`, float64 (n,)."""
+    for i in range(lanes.shape[0]):
+        out[i] = exposure_of(lanes[i])
 
 
 @jit

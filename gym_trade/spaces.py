@@ -8,9 +8,9 @@ import numpy as np
 from gymnasium import spaces
 
 from gym_trade.engine import Engine
+from gym_trade.observing import FLOAT32_MAX
 from gym_trade.types import ACCOUNT_STATE_WIDTH, Float32, Int64
 
-FLOAT32_MAX = float(np.finfo(np.float32).max)
 ACCOUNT_KEY = "account_state"
 
 

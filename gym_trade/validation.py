@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gym_trade.types import Float64, Int64
+from gym_trade.types import Bool, Float64, Int64
 
 PRICES = ("open", "high", "low", "close")
 TIME_COLUMNS = ("timestamp", "date", "datetime", "open_time", "time")
@@ -170,41 +170,55 @@ def check_grid(open_ns: Int64, interval_ns: int, offset_ns: int) -> None:
     )
 
 
+def bar_faults(bars: Float64, volume: Float64) -> dict[tuple[str, str], Bool]:
+    """Which rows break which rule of a bar; the only place that says what a bar must be.
+
+    Args:
+        bars: float64 (rows, 4), open, high, low, close.
+        volume: float64 (rows,).
+
+    Returns:
+        (column, rule) -> bool (rows,), in this order: a price that is not finite and positive
+        (rule "price"), a high below or a low above open or close ("open" or "close"), a volume that
+        is not finite or negative ("volume").
+    """
+    sound = np.isfinite(bars) & (bars > 0.0)
+    faults = {(name, "price"): ~sound[:, column] for column, name in enumerate(PRICES)}
+    opens, highs, lows, closes = bars.T
+    for other, values in (("open", opens), ("close", closes)):
+        faults["high", other] = highs < values
+    for other, values in (("open", opens), ("close", closes)):
+        faults["low", other] = lows > values
+    faults["volume", "volume"] = ~(np.isfinite(volume) & (volume >= 0.0))
+    return faults
+
+
 def check_bars(open_ns: Int64, bars: Float64, volume: Float64) -> None:
-    """Refuse prices and volumes that no market can have.
+    """Refuse prices and volumes that no market can have, naming the first bad row.
 
     Args:
         open_ns: Stamps, int64 (rows,).
         bars: float64 (rows, 4), open, high, low, close.
         volume: float64 (rows,).
     """
-    problems: list[tuple[int, str]] = []
-    bad = ~(np.isfinite(bars) & (bars > 0.0))
-    row = _first(np.asarray(bad.any(axis=1)))
-    if row is not None:
-        column = int(bad[row].argmax())
-        problems.append((
-            row,
-            f"{PRICES[column]} is {bars[row, column]}; a price must be finite and positive. Fix or "
-            "drop that row.",
-        ))  # fmt: skip
-    opens, highs, lows, closes = bars.T
-    for name, edge, sign, word in (("high", highs, 1.0, "below"), ("low", lows, -1.0, "above")):
-        for other, values in (("open", opens), ("close", closes)):
-            row = _first(np.asarray(sign * edge < sign * values))
-            if row is not None:
-                problem = f"{name} {edge[row]} is {word} {other} {values[row]}"
-                problems.append((row, f"{problem}. Fix or drop that row."))
-    row = _first(~(np.isfinite(volume) & (volume >= 0.0)))
-    if row is not None:
-        problems.append((
-            row,
-            f"volume is {volume[row]}; it must be finite and not negative. Fix that row, or leave "
-            "the column out if volume is unknown.",
-        ))  # fmt: skip
-    if problems:
-        row, text = min(problems, key=lambda problem: problem[0])
-        raise MarketDataError(f"{_row(row, open_ns)}: {text}")
+    firsts = {fault: _first(mask) for fault, mask in bar_faults(bars, volume).items()}
+    found = [(row, fault) for fault, row in firsts.items() if row is not None]
+    if not found:
+        return
+    row, (name, rule) = min(found, key=lambda item: item[0])
+    value = dict(zip(PRICES, bars[row], strict=True)) | {"volume": volume[row]}
+    if rule == "price":
+        text = "a price must be finite and positive. Fix or drop that row."
+        text = f"{name} is {value[name]}; {text}"
+    elif rule == "volume":
+        text = (
+            f"volume is {value[name]}; it must be finite and not negative. Fix that row, or leave "
+            "the column out if volume is unknown."
+        )
+    else:
+        side = "below" if name == "high" else "above"
+        text = f"{name} {value[name]} is {side} {rule} {value[rule]}. Fix or drop that row."
+    raise MarketDataError(f"{_row(row, open_ns)}: {text}")
 
 
 def require_columns(names: dict[str, str], wanted: Iterable[str]) -> None:

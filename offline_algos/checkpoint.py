@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from offline_algos.files import replacing
+from data_tools.files import replacing
 from offline_algos.networks import NormalisedNet
 from offline_algos.normalisation import Normaliser
 

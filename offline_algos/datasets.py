@@ -9,8 +9,8 @@ import numpy as np
 import numpy.typing as npt
 from tianshou.data import ReplayBuffer
 
+from data_tools.files import sha256
 from data_tools.hdf5 import DatasetError, load_buffer
-from offline_algos.files import sha256
 from offline_algos.periods import Span, read_time
 
 

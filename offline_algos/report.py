@@ -14,11 +14,11 @@ import numpy as np
 import pandas as pd
 
 from data_tools.command_line import INTERRUPTED
+from data_tools.files import replacing
 from data_tools.policies import PolicyError
 from offline_algos.checkpoint import load_policy
 from offline_algos.datasets import Dataset, behaviour_reference
 from offline_algos.evaluation import behaviour_rules, evaluate, evaluate_rule
-from offline_algos.files import replacing
 from offline_algos.runner import Run
 from offline_algos.tasks import Task
 

@@ -39,3 +39,30 @@ def flat_bars(count: int = 400, price: float = 100.0, interval: str = "1min") ->
     index = pd.date_range("2023-01-02", periods=count, freq=interval, name="timestamp")
     columns = dict.fromkeys(("open", "high", "low", "close"), price)
     return pd.DataFrame({**columns, "volume": 1.0}, index=index)
+
+
+def hourly(
+    count: int, seed: int = 0, *, move: float = 0.01, gap: float = 0.004, reach: float = 0.01
+) -> pd.DataFrame:
+    """Hourly bars without holes, with a gap between each close and the next open.
+
+    Args:
+        count: Bars.
+        seed: Seed.
+        move: Deviation of a bar's log return.
+        gap: Deviation of the log gap before its open.
+        reach: How far high and low lie beyond open and close, as a fraction.
+    """
+    random = np.random.default_rng(seed)
+    close = 100 * np.exp(np.cumsum(random.normal(0, move, count)))
+    open_ = np.concatenate([[100.0], close[:-1]]) * np.exp(random.normal(0, gap, count))
+    return pd.DataFrame(
+        {
+            "open": open_,
+            "high": np.maximum(open_, close) * (1.0 + reach),
+            "low": np.minimum(open_, close) * (1.0 - reach),
+            "close": close,
+            "volume": random.uniform(1, 2, count),
+        },
+        index=pd.date_range("2022-03-01", periods=count, freq="h", name="timestamp"),
+    )

@@ -11,26 +11,14 @@ import pytest
 
 from data_tools.load import load
 from gym_trade import MarketDataError
+from tests import markets
 
 REAL_DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 HEADER = "timestamp,open,high,low,close,volume\n"
 
 
 def rows(count: int = 40, *, seed: int = 0) -> pd.DataFrame:
-    """Hourly bars with a gap between each close and the next open."""
-    random = np.random.default_rng(seed)
-    close = 100 * np.exp(np.cumsum(random.normal(0, 0.01, count)))
-    open_ = np.concatenate([[100.0], close[:-1]]) * np.exp(random.normal(0, 0.004, count))
-    return pd.DataFrame(
-        {
-            "open": open_,
-            "high": np.maximum(open_, close) * 1.003,
-            "low": np.minimum(open_, close) * 0.997,
-            "close": close,
-            "volume": random.uniform(0, 5, count),
-        },
-        index=pd.date_range("2022-03-01", periods=count, freq="h", name="timestamp"),
-    )
+    return markets.hourly(count, seed, reach=0.003)
 
 
 def write(path: Path, text: str) -> Path:

@@ -11,23 +11,11 @@ import pytest
 
 from data_tools.policies import RULES, PolicyError, make_policy, moving_average_levels
 from gym_trade import Market, VectorTradeEnv
+from tests import markets
 
 
 def frame(count: int = 300, seed: int = 0) -> pd.DataFrame:
-    """Hourly bars with a gap between each close and the next open."""
-    random = np.random.default_rng(seed)
-    close = 100 * np.exp(np.cumsum(random.normal(0, 0.02, count)))
-    open_ = np.concatenate([[100.0], close[:-1]]) * np.exp(random.normal(0, 0.01, count))
-    return pd.DataFrame(
-        {
-            "open": open_,
-            "high": np.maximum(open_, close) * 1.01,
-            "low": np.minimum(open_, close) * 0.99,
-            "close": close,
-            "volume": 1.0,
-        },
-        index=pd.date_range("2022-03-01", periods=count, freq="h", name="timestamp"),
-    )
+    return markets.hourly(count, seed, move=0.02, gap=0.01)
 
 
 def make(lanes: int = 5, *, df: Any = None, **arguments: Any) -> VectorTradeEnv:

@@ -10,6 +10,7 @@ import pytest
 
 from gym_trade import Market, MarketDataError, SequentialEnv
 from tests import markets
+from tests.refusals import refusal
 from tests.rollouts import SMALL
 
 ROW = 17
@@ -18,16 +19,6 @@ PRICES = ("open", "high", "low", "close")
 
 def gapless(count=60, **arguments):
     return markets.bars(count, missing=0.0, **arguments)
-
-
-def refusal(frame, **arguments):
-    """The message of a refused frame, which is left exactly as it was."""
-    before = frame.copy(deep=True)
-    with pytest.raises(MarketDataError) as caught:
-        Market(frame, **arguments)
-    pd.testing.assert_frame_equal(frame, before)
-    assert isinstance(caught.value, ValueError)
-    return str(caught.value)
 
 
 # --- where stamps are, and in which zone ------------------------------------------------

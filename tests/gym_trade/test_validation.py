@@ -8,6 +8,7 @@ import pytest
 
 from gym_trade import Market, MarketDataError, SequentialEnv
 from tests import markets
+from tests.refusals import refusal
 
 ROW = 17
 PRICES = ("open", "high", "low", "close")
@@ -33,16 +34,6 @@ def with_stamp(value, row=ROW):
 
 def stamp_of(row):
     return f"row {row} ({gapless().index[row]:%Y-%m-%d %H:%M:%S})"
-
-
-def refusal(frame, **arguments):
-    """The message of a refused frame, which is left exactly as it was."""
-    before = frame.copy(deep=True)
-    with pytest.raises(MarketDataError) as caught:
-        Market(frame, **arguments)
-    pd.testing.assert_frame_equal(frame, before)
-    assert isinstance(caught.value, ValueError)
-    return str(caught.value)
 
 
 # --- prices and volumes -----------------------------------------------------------------

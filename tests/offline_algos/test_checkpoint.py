@@ -9,9 +9,9 @@ import torch
 from tianshou.algorithm.modelfree.qrdqn import QRDQNPolicy
 from tianshou.data import Batch
 
+from data_tools.files import replacing
 from gym_trade import VectorTradeEnv
 from offline_algos.checkpoint import CheckpointError, load_policy, save_policy
-from offline_algos.files import replacing
 from offline_algos.networks import NormalisedNet
 from offline_algos.normalisation import Normaliser, Statistics
 
