@@ -1,7 +1,8 @@
 """Write the README's tables from results/*.json, or check that they still say the same.
 
-``python -m benchmarks.report --write`` replaces what stands between a table's markers;
-``--check`` exits with 1 where a table and its results differ. A number enters the README only so.
+``python -m benchmarks.report --write`` replaces what stands between a table's markers and draws
+results/throughput.svg; ``--check`` exits with 1 where a table or the picture differs from its
+results. A number enters the README only so.
 """
 
 from __future__ import annotations
@@ -14,7 +15,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from benchmarks import throughput_tables
 from benchmarks.machine import RESULTS, ROOT, read_result
+from benchmarks.markdown import provenance, table
+from benchmarks.plots import same_picture, throughput_svg
 from data_tools.files import replacing
 
 README = ROOT / "README.md"
@@ -25,48 +29,6 @@ POLICY_COLUMNS = (
     ("n_trades", "round trips", "{:.0f}"),
     ("turnover", "turnover", "{:.0f}"),
 )
-
-
-def table(header: list[str], rows: list[list[str]]) -> str:
-    """A Markdown table whose first column is text and whose others are numbers."""
-    lines = ["| " + " | ".join(header) + " |", "|---" + "|---:" * (len(header) - 1) + "|"]
-    return "\n".join(lines + ["| " + " | ".join(row) + " |" for row in rows])
-
-
-def provenance(result: dict[str, Any], more: str) -> str:
-    """The line below a table: machine, versions, commit and what else decides its numbers."""
-    machine = result["machine"]
-    versions = machine["versions"] | result.get("peer_versions", {})
-    packages = ", ".join(f"{name} {version}" for name, version in sorted(versions.items()))
-    return (
-        f"{machine['processor']}, {machine['cores']} cores, {machine['system']}, Python "
-        f"{machine['python']}; {packages}; commit {machine['commit']}. {more}"
-    )
-
-
-def _count(value: float) -> str:
-    return f"{value / 1e6:.2f} M" if value >= 1e6 else f"{value / 1e3:.1f} k"
-
-
-def throughput_table(result: dict[str, Any]) -> str:
-    """Steps a second, ours beside the peer's."""
-    rows = []
-    for name, ours in result["ours"].items():
-        peer = result["torchtrade"].get(name)
-        cells = [f"{_count(ours['median'])} ({_count(ours['min'])} to {_count(ours['max'])})"]
-        if peer:
-            cells.append(
-                f"{_count(peer['median'])} ({_count(peer['min'])} to {_count(peer['max'])})"
-            )
-            cells.append(f"{ours['median'] / peer['median']:.1f}")
-        rows.append([name, *cells, *["-"] * (3 - len(cells))])
-    more = (
-        f"Median (smallest to largest) of {result['rounds']} alternating rounds of "
-        f"{result['seconds']:g} s a case; {result['bars']} synthetic minute bars, windows "
-        f"12/8/8/24 of five features, seed {result['seed']}."
-    )
-    header = ["steps a second", "gym_trade", "TorchTrade", "ratio"]
-    return table(header, rows) + "\n\n" + provenance(result, more)
 
 
 def _spread(values: list[float], form: str) -> str:
@@ -97,9 +59,13 @@ def quickstart_table(result: dict[str, Any]) -> str:
     return table(header, rows) + "\n\n" + provenance(result, more)
 
 
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {
-    "throughput": throughput_table,
-    "quickstart": quickstart_table,
+# name of a table -> the result it is made from, and how
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    **{name: ("throughput", make) for name, make in throughput_tables.TABLES.items()},
+    "quickstart": ("quickstart", quickstart_table),
+}
+PICTURES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    "throughput.svg": ("throughput", throughput_svg),
 }
 
 
@@ -115,13 +81,27 @@ def fill(text: str, name: str, body: str) -> str:
     return pattern.sub(lambda match: match[1] + body + "\n" + match[2], text)
 
 
+def made_from(source: str, make: Callable[[dict[str, Any]], str], folder: Path) -> str:
+    """Make one table or picture of its result.
+
+    Raises:
+        ValueError: The result is not there, or lacks something.
+    """
+    result = read_result(source, folder)
+    if result is None:
+        raise ValueError(f"no {folder / source}.json; run python -m benchmarks.{source}")
+    try:
+        return make(result)
+    except KeyError as error:
+        raise ValueError(
+            f"{folder / source}.json has no {error}; run python -m benchmarks.{source} again"
+        ) from error
+
+
 def render(text: str, folder: Path = RESULTS) -> str:
     """The README's text with every table made anew from its results."""
-    for name, make in TABLES.items():
-        result = read_result(name, folder)
-        if result is None:
-            raise ValueError(f"no {folder / name}.json; run python -m benchmarks.{name}")
-        text = fill(text, name, make(result))
+    for name, (source, make) in TABLES.items():
+        text = fill(text, name, made_from(source, make, folder))
     return text
 
 
@@ -129,27 +109,41 @@ def main(argv: list[str] | None = None) -> int:
     """Write or check; 1 where a check finds a difference, 2 on an error."""
     parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
     action = parser.add_mutually_exclusive_group(required=True)
-    action.add_argument("--write", action="store_true", help="replace the tables")
+    action.add_argument("--write", action="store_true", help="replace the tables and pictures")
     action.add_argument("--check", action="store_true", help="compare them")
     parser.add_argument("--readme", type=Path, default=README)
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args(argv)
     try:
-        text = arguments.readme.read_text()
-        made = render(text, arguments.results)
+        made = {arguments.readme: render(arguments.readme.read_text(), arguments.results)}
+        for name, (source, draw) in PICTURES.items():
+            made[arguments.results / name] = made_from(source, draw, arguments.results)
     except (OSError, ValueError) as error:
         print(f"error: {arguments.readme}: {error}", file=sys.stderr)
         return 2
-    if arguments.check:
-        if made != text:
-            print(
-                f"{arguments.readme} differs from results/*.json: run python -m benchmarks.report "
-                "--write",
-                file=sys.stderr,
-            )
-        return int(made != text)
-    with replacing(arguments.readme) as temporary:
-        temporary.write_text(made)
+    return check(made) if arguments.check else write(made)
+
+
+def check(made: dict[Path, str]) -> int:
+    """Name every file that differs from what was made; 1 where there is one."""
+    stale = []
+    for path, text in made.items():
+        same = same_picture if path.name in PICTURES else str.__eq__
+        if not path.exists() or not same(path.read_text(), text):
+            stale.append(path)
+    for path in stale:
+        print(
+            f"{path} differs from results/*.json: run python -m benchmarks.report --write",
+            file=sys.stderr,
+        )
+    return int(bool(stale))
+
+
+def write(made: dict[Path, str]) -> int:
+    """Replace every file by the text that was made."""
+    for path, text in made.items():
+        with replacing(path) as temporary:
+            temporary.write_text(text)
     return 0
 
 

@@ -1,187 +1,178 @@
-"""Steps a second of the environments, beside a peer's where its own Python is given.
+"""Steps a second, beside peers whose own Python is given, and what they cost at best and at first.
 
-``python -m benchmarks.throughput --torchtrade-python VENV/bin/python`` measures both on the same
-bars with the same windows and random actions, in alternating rounds of one run, and writes
-results/throughput.json. A step is a random action, the observation built and written, and the
-automatic reset where an episode ended. Make a peer's environment with, for example,
-``python -m venv peer && peer/bin/pip install torchtrade==0.1.0``.
+``python -m benchmarks.throughput --torchtrade-python A --gym-trading-env-python B
+--gym-anytrading-python C`` measures what a fresh process takes to compile, to start and to make a
+large market; gym_trade and the peers in alternating rounds of one run, and in the same rounds what
+a lane-step costs beside a plain copy of its bytes and over lanes; then over bars. It writes
+results/throughput.json; ``python -m benchmarks.report --write`` makes the README's tables and
+results/throughput.svg of it.
+Which cases stand beside which, and what is not alike, is said in ``benchmarks/speed_cases.py``.
+
+Make a peer's environment with, for example, ``python -m venv peer && peer/bin/pip install
+torchtrade==0.1.0`` (gym-trading-env==0.3.5, gym-anytrading==2.0.0). Nothing else may run on the
+machine meanwhile: with a busy core, two threads of TorchTrade's can be 20 times slower than one.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
-import statistics
-import subprocess
+import os
 import sys
 import tempfile
-import time
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import gymnasium as gym
-import numpy as np
+from typing import Any
 
 import gym_trade
+from benchmarks import scaling, startup, throughput_tables
 from benchmarks.machine import describe_machine, write_result
+from benchmarks.speed import Rounds, case_speed, peer_speeds, write_bars
+from benchmarks.speed_cases import CASES, LANE_COUNTS, MARKET_BARS, PEERS
+from data_tools import command_line
 
-EPISODE_STEPS = 2000
-PEER_SCRIPT = Path(__file__).parent / "peers" / "torchtrade_speed.py"
-
-
-class Case(NamedTuple):
-    """One measurement: `lanes` 0 is the scalar environment through ``gym.make``."""
-
-    name: str
-    lanes: int
-    threads: int = 1
-    observation: str = "dict"
-    copy: bool = True
-    peer: bool = False
+IDLE_LOAD = 0.3  # average load of an idle machine, at most
 
 
-CASES = (
-    Case("scalar", 0, peer=True),
-    Case("64 lanes", 64, peer=True),
-    Case("1024 lanes", 1024, peer=True),
-    Case("4096 lanes, 2 threads", 4096, threads=2, peer=True),
-    Case("1024 lanes, flat, copy=False", 1024, observation="flat", copy=False),
-    Case("1024 lanes, index, copy=False", 1024, observation="index", copy=False),
-)
+def say(text: str) -> None:
+    """Report progress."""
+    print(text, file=sys.stderr, flush=True)
 
 
-def vector_speed(market: gym_trade.Market, case: Case, seconds: float, seed: int) -> float:
-    """Lane-steps a second of a vector environment."""
-    env = gym.make_vec(
-        "Trade-Sequential-v0",
-        num_envs=case.lanes,
-        df=market,
-        observation=case.observation,
-        copy=case.copy,
-        threads=case.threads,
-        episode_steps=EPISODE_STEPS,
-    )
-    env.reset(seed=seed)
-    actions = np.random.default_rng(seed).integers(0, 3, (64, case.lanes))
-    for action in actions[:5]:
-        env.step(action)
-    steps, begin = 0, time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        for action in actions:
-            env.step(action)
-        steps += 64 * case.lanes
-    speed = steps / (time.perf_counter() - begin)
-    env.close()
-    return speed
+class Comparer:
+    """Our cases and the peers', a round at a time.
 
+    Args:
+        arguments: The command line.
+        folder: Where the peers' bars are written.
 
-def scalar_speed(market: gym_trade.Market, seconds: float, seed: int) -> float:
-    """Steps a second of ``gym.make("Trade-Sequential-v0")``, with its resets."""
-    env = gym.make("Trade-Sequential-v0", df=market, episode_steps=EPISODE_STEPS)
-    env.reset(seed=seed)
-    actions = np.random.default_rng(seed).integers(0, 3, 4096).tolist()
-    env.step(actions[0])
-    steps, begin = 0, time.perf_counter()
-    while time.perf_counter() - begin < seconds:
-        for action in actions:
-            _, _, terminated, truncated, _ = env.step(action)
-            if terminated or truncated:
-                env.reset()
-        steps += len(actions)
-    return steps / (time.perf_counter() - begin)
+    Raises:
+        ValueError: A peer's Python cannot run it.
+    """
 
+    def __init__(self, arguments: argparse.Namespace, folder: Path) -> None:
+        self.seconds, self.seed = arguments.seconds, arguments.seed
+        frame = gym_trade.synthetic.make_frame(n_bars=arguments.bars, seed=arguments.seed)
+        limits = {case.bars for case in CASES} | {None}
+        self.markets = {limit: gym_trade.Market(frame.iloc[:limit]) for limit in limits}
+        named = {peer: getattr(arguments, f"{peer}_python") for peer in PEERS}
+        self.pythons = {peer: python for peer, python in named.items() if python}
+        self.bars = {
+            peer: write_bars(frame, PEERS[peer].bars, folder / f"{peer}.csv")
+            for peer in self.pythons
+        }
+        self.versions: dict[str, str] = {}
+        self.ours = Rounds()
+        self.theirs = {peer: Rounds() for peer in self.pythons}
+        for peer in self.pythons:  # a missing package is found before minutes are spent
+            self._run_peer(peer, [])
 
-def our_round(market: gym_trade.Market, seconds: float, seed: int) -> dict[str, float]:
-    """Every case of ours once."""
-    return {
-        case.name: vector_speed(market, case, seconds, seed)
-        if case.lanes
-        else scalar_speed(market, seconds, seed)
-        for case in CASES
-    }
+    def run_round(self) -> None:
+        """Measure every case of ours once, then every peer's."""
+        for case in CASES:
+            speed = case_speed(self.markets[case.bars], case, self.seconds, self.seed)
+            self.ours.add(case.name, speed.per_second)
+        for peer in self.pythons:
+            cases = [case._asdict() for case in PEERS[peer].cases]
+            for name, speed in self._run_peer(peer, cases).items():
+                self.theirs[peer].add(name, speed)
 
-
-def peer_round(python: str, bars: Path, seconds: float, seed: int) -> dict[str, Any]:
-    """Every case of the peer once, in its own interpreter."""
-    cases = [{"name": c.name, "lanes": c.lanes, "threads": c.threads} for c in CASES if c.peer]
-    request = {"bars": str(bars), "seconds": seconds, "seed": seed, "cases": cases}
-    done = subprocess.run(
-        [python, str(PEER_SCRIPT)], input=json.dumps(request), capture_output=True, text=True
-    )
-    if done.returncode:
-        tail = done.stderr.strip().splitlines()[-1:] or ["no message"]
-        raise SystemExit(f"error: {python} {PEER_SCRIPT.name} failed: {tail[0]}")
-    answer: dict[str, Any] = json.loads(done.stdout)
-    return answer
-
-
-def spread(values: list[float]) -> dict[str, float]:
-    """Median, smallest and largest of the rounds."""
-    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+    def _run_peer(self, peer: str, cases: list[dict[str, Any]]) -> dict[str, float]:
+        answer = peer_speeds(
+            peer, self.pythons[peer], self.bars[peer], cases, self.seconds, self.seed
+        )
+        self.versions |= answer["versions"]
+        speeds: dict[str, float] = answer["speeds"]
+        return speeds
 
 
 def measure(arguments: argparse.Namespace) -> dict[str, Any]:
-    """Run all rounds, ours and the peer's in turn."""
-    frame = gym_trade.synthetic.make_frame(n_bars=arguments.bars, seed=arguments.seed)
-    market = gym_trade.Market(frame)
-    ours: dict[str, list[float]] = {case.name: [] for case in CASES}
-    peers: dict[str, list[float]] = {}
-    peer_versions: dict[str, str] = {}
+    """Run everything."""
+    seconds, seed, rounds = arguments.seconds, arguments.seed, arguments.rounds
+    sizes = tuple(arguments.market_bars)
+    load = os.getloadavg()[0]
+    if load > IDLE_LOAD:
+        say(f"warning: the average load is {load:.2f}; what else runs here distorts the comparison")
+    limit, lanes = Rounds(), Rounds()
     with tempfile.TemporaryDirectory() as folder:
-        bars = Path(folder) / "bars.csv"
-        if arguments.torchtrade_python:
-            frame.to_csv(bars)
-        for number in range(arguments.rounds):
-            print(f"round {number + 1} of {arguments.rounds}", file=sys.stderr, flush=True)
-            for name, value in our_round(market, arguments.seconds, arguments.seed).items():
-                ours[name].append(value)
-            if arguments.torchtrade_python:
-                answer = peer_round(
-                    arguments.torchtrade_python, bars, arguments.seconds, arguments.seed
-                )
-                peer_versions = answer["versions"]
-                for name, value in answer["speeds"].items():
-                    peers.setdefault(name, []).append(value)
+        comparer = Comparer(arguments, Path(folder))
+        market = comparer.markets[None]
+        say("fresh processes")
+        starts = startup.first_steps(arguments.repeats)
+        joined = startup.construction(max(sizes), arguments.repeats, seed)
+        for number in range(rounds):
+            say(f"round {number + 1} of {rounds}")
+            comparer.run_round()
+            for name, value in scaling.machine_round(market, seconds, seed).items():
+                limit.add(name, value)
+            for count in LANE_COUNTS:
+                speed = scaling.lane_speed(market, count, seconds, seed)
+                lanes.add(str(count), speed.nanoseconds)
+    say("markets of different lengths")
+    market_bars = scaling.bars_sweep(sizes, rounds, seconds, seed)
     return {
         "machine": describe_machine(),
-        "peer_versions": peer_versions,
+        "load_before": round(load, 2),
+        "peer_versions": comparer.versions,
         "bars": arguments.bars,
-        "seed": arguments.seed,
-        "rounds": arguments.rounds,
-        "seconds": arguments.seconds,
-        "ours": {name: spread(values) for name, values in ours.items()},
-        "torchtrade": {name: spread(values) for name, values in peers.items()},
+        "seed": seed,
+        "rounds": rounds,
+        "seconds": seconds,
+        "repeats": arguments.repeats,
+        "ours": comparer.ours.spreads(),
+        "peers": {peer: values.spreads() for peer, values in comparer.theirs.items()},
+        "limit": limit.spreads(),
+        "lanes": lanes.spreads(),
+        "market_bars": market_bars,
+        "construction": {"bars": max(sizes), "joined": joined},
+        "startup": starts,
     }
 
 
-def print_table(result: dict[str, Any]) -> None:
-    """Print the medians, their spread and the ratios."""
-    print(f"{'':32}{'gym_trade':>26}{'TorchTrade':>26}{'ratio':>8}")
-    for name, ours in result["ours"].items():
-        peer = result["torchtrade"].get(name)
-        cell = "{median:>12,.0f} [{min:,.0f}..{max:,.0f}]"
-        ratio = f"{ours['median'] / peer['median']:.1f}" if peer else "-"
-        print(f"{name:32}{cell.format(**ours)}  {cell.format(**peer) if peer else '-'}  {ratio}")
+def parse(argv: list[str] | None) -> argparse.Namespace:
+    """Read the flags.
 
-
-def main(argv: list[str] | None = None) -> int:
-    """Measure, print and write results/throughput.json."""
-    parser = argparse.ArgumentParser(description=__doc__, allow_abbrev=False)
-    parser.add_argument("--torchtrade-python", help="python of an environment with TorchTrade")
+    Raises:
+        CommandLineError: One of them is out of range.
+    """
+    parser = command_line.ArgumentParser(description=__doc__)
+    for peer, facts in PEERS.items():
+        flag = f"--{peer.replace('_', '-')}-python"
+        parser.add_argument(flag, help=f"python of an environment with {facts.title}")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a measurement")
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--repeats", type=int, default=3, help="fresh processes of each kind")
     parser.add_argument("--bars", type=int, default=200_000)
+    parser.add_argument(
+        "--market-bars",
+        type=int,
+        nargs="+",
+        default=MARKET_BARS,
+        help="lengths of markets; the largest is also made in fresh processes",
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--no-write", action="store_true", help="print only")
     arguments = parser.parse_args(argv)
-    if arguments.seconds <= 0 or arguments.rounds < 1 or arguments.bars < 20_000:
-        parser.error("expected --seconds > 0, --rounds >= 1 and --bars >= 20000")
+    if arguments.seconds <= 0 or arguments.rounds < 1 or arguments.repeats < 1:
+        parser.error("expected --seconds > 0, --rounds >= 1 and --repeats >= 1")
+    if arguments.bars < 20_000 or min(arguments.market_bars) < 8_000:
+        parser.error("expected --bars >= 20000 and --market-bars >= 8000")
+    return arguments
+
+
+def run(argv: list[str] | None) -> None:
+    """Measure, print and write results/throughput.json."""
+    arguments = parse(argv)
     result = measure(arguments)
-    print_table(result)
+    for make in throughput_tables.TABLES.values():
+        print(make(result), end="\n\n")
     if not arguments.no_write:
         print(write_result("throughput", result))
-    return 0
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run from the command line and return the exit code."""
+    return command_line.run(lambda: run(argv))
 
 
 if __name__ == "__main__":
+    command_line.terminate_cleanly()
     sys.exit(main())

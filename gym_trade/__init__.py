@@ -1,28 +1,35 @@
 """Trading environments for Gymnasium: exact, fast, and without flattery.
 
-Importing this package registers ``Trade-Sequential-v0`` and ``Trade-VectorSequential-v0``, so that
-``gymnasium.make`` and ``gymnasium.make_vec`` find them.
+Importing this package registers ``Trade-Sequential-v0``, ``Trade-SLTP-v0``, ``Trade-OneStep-v0``
+and ``Trade-VectorSequential-v0``, so that ``gymnasium.make`` and ``gymnasium.make_vec`` find them.
 """
 
 from gymnasium.envs.registration import register, registry
 
 from gym_trade import metrics, synthetic
-from gym_trade.config import SequentialConfig
-from gym_trade.envs import SequentialEnv
+from gym_trade.config import OneStepConfig, SequentialConfig, SLTPConfig
+from gym_trade.envs import OneStepEnv, SequentialEnv, SLTPEnv, TradeEnv
 from gym_trade.features import check_look_ahead, default_features
 from gym_trade.market import Market
 from gym_trade.timeframe import TimeFrame, parse_time_frame
 from gym_trade.validation import MarketDataError
-from gym_trade.vector import VectorTradeEnv
+from gym_trade.vector import VectorOneStepEnv, VectorSLTPEnv, VectorTradeEnv
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Market",
     "MarketDataError",
+    "OneStepConfig",
+    "OneStepEnv",
+    "SLTPConfig",
+    "SLTPEnv",
     "SequentialConfig",
     "SequentialEnv",
     "TimeFrame",
+    "TradeEnv",
+    "VectorOneStepEnv",
+    "VectorSLTPEnv",
     "VectorTradeEnv",
     "check_look_ahead",
     "default_features",
@@ -32,13 +39,21 @@ __all__ = [
 ]
 
 
+ENTRY_POINTS = {
+    "Trade-Sequential-v0": ("SequentialEnv", "VectorTradeEnv"),
+    "Trade-VectorSequential-v0": ("SequentialEnv", "VectorTradeEnv"),
+    "Trade-SLTP-v0": ("SLTPEnv", "VectorSLTPEnv"),
+    "Trade-OneStep-v0": ("OneStepEnv", "VectorOneStepEnv"),
+}
+
+
 def _register() -> None:
-    for name in ("Trade-Sequential-v0", "Trade-VectorSequential-v0"):
+    for name, (scalar, batch) in ENTRY_POINTS.items():
         if name not in registry:
             register(
                 id=name,
-                entry_point="gym_trade.envs:SequentialEnv",
-                vector_entry_point="gym_trade.vector:VectorTradeEnv",
+                entry_point=f"gym_trade.envs:{scalar}",
+                vector_entry_point=f"gym_trade.vector:{batch}",
             )
 
 

@@ -23,10 +23,12 @@ from gym_trade.types import (
     STOP_LOSS,
     TAKE_PROFIT,
     Float64,
+    MarketArrays,
     Record,
 )
 
 SMALLEST_PRICE = 1e-300
+ROUNDING = 1e-12  # of the wallet: less than this is nothing
 
 
 @jit
@@ -81,6 +83,8 @@ def liquidate(
     if rules.isolated != 0:
         margin = abs(quantity) * account.entry_price / rules.leverage
         floor = account.wallet - min(margin, account.wallet)
+        if floor <= ROUNDING * account.wallet:
+            floor = 0.0  # all of it was margin: a rounding error must not trade on
     left = account.wallet + quantity * (fill_price - account.entry_price)
     fee = abs(quantity) * fill_price * rules.liquidation_fee_rate
     absorbed = max(floor - left, 0.0)
@@ -224,3 +228,32 @@ def advance(
             execute_exit(account, rules, MARGIN_CALL, liquidation, close)
             return MARGIN_CALL, bar
     return NO_EXIT, last - 1
+
+
+@jit
+def out_of_reach(account: Record, liquidation: float, high: float, low: float) -> bool:
+    """Whether bars that stay between `low` and `high` can reach none of the position's levels."""
+    stop, target = account.stop_price, account.target_price
+    if account.quantity > 0.0:
+        above_target = target > 0.0 and high >= target
+        return low > max(liquidation, stop) and not above_target
+    below_liquidation = liquidation == 0.0 or high < liquidation
+    below_stop = stop == 0.0 or high < stop
+    return below_liquidation and below_stop and low > target
+
+
+@jit
+def walk(account: Record, rules: Record, market: MarketArrays, decision: int) -> tuple[int, int]:
+    """Let the base bars of one decision's bin pass; see `advance` for what is returned.
+
+    The bin's own high and low tell whether any level can be reached: mostly none can, and the bars
+    need not be looked at. An open lies within its bar's range, so this covers gaps as well.
+    """
+    bars, funding, bar_end, bins, _ = market
+    if account.quantity == 0.0:
+        return NO_EXIT, 0
+    if rules.has_funding == 0 and rules.margin_call_threshold == 0.0:
+        liquidation = liquidation_price(account, rules)
+        if out_of_reach(account, liquidation, bins[decision, HIGH], bins[decision, LOW]):
+            return NO_EXIT, 0
+    return advance(account, rules, bars, funding, bar_end[decision - 1], bar_end[decision])

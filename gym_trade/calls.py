@@ -7,9 +7,11 @@ from typing import Any
 import numpy as np
 from gymnasium.vector import AutoresetMode
 
-from gym_trade.arguments import refuse
-from gym_trade.engine import SEED_LIMIT, Engine
-from gym_trade.types import Bool, Float64
+from gym_trade.arguments import refuse, whole
+from gym_trade.engine import NO_ACTIONS, NO_LEVELS, SEED_LIMIT, Engine
+from gym_trade.types import Bool, Float64, Int64
+
+INT64_MAX = 2**63 - 1
 
 
 def read_autoreset_mode(value: object) -> AutoresetMode:
@@ -23,39 +25,52 @@ def read_autoreset_mode(value: object) -> AutoresetMode:
     raise refuse("autoreset_mode", value, f"one of {[mode.value for mode in AutoresetMode]}")
 
 
-def read_levels(
-    engine: Engine, actions: Any, count: int, clip_buffer: Float64 | None = None
-) -> Float64:
-    """Check a batch of actions and turn them into levels, float64 (count,).
+def read_actions(engine: Engine, actions: Any, count: int) -> tuple[Int64, Float64]:
+    """A batch of actions as the kernel takes them, of which the one that is not meant is empty.
+
+    Returns:
+        Indices int64 (count,), levels float64 (count,) clipped to the box.
 
     Raises:
-        ValueError: Wrong shape or kind, an index out of range, or NaN; the message names the lane.
+        ValueError: Wrong shape or kind. That each is in range is for the kernel to see.
     """
     array = np.asarray(actions)
-    if engine.levels is None:
+    if engine.config.continuous:
         if array.shape not in ((count, 1), (count,)) or array.dtype.kind not in "fiu":
             raise ValueError(
                 f"actions of shape {array.shape} and dtype {array.dtype}: expected floats of shape "
                 f"({count}, 1)."
             )
-        levels = array.reshape(count).astype(np.float64)
-        if np.isnan(levels).any():
-            raise ValueError(f"the action of lane {int(np.isnan(levels).argmax())} is NaN.")
-        clipped: Float64 = np.clip(levels, *engine.level_range, out=clip_buffer)
-        return clipped
+        return NO_ACTIONS, np.clip(array.reshape(count).astype(np.float64), *engine.level_range)
     if array.shape != (count,) or array.dtype.kind not in "iu":
         raise ValueError(
             f"actions of shape {array.shape} and dtype {array.dtype}: expected integers of shape "
             f"({count},)."
         )
-    bad = (array < 0) | (array >= len(engine.levels))
-    if bad.any():
-        lane = int(bad.argmax())
-        raise ValueError(
-            f"the action of lane {lane} is {array[lane]}: expected 0 to {len(engine.levels) - 1}."
-        )
-    taken: Float64 = engine.levels[array]
-    return taken
+    if array.dtype != np.int64:
+        # a uint64 that int64 cannot hold must stay out of range
+        array = np.minimum(array, INT64_MAX).astype(np.int64) if array.dtype == np.uint64 else array
+        array = array.astype(np.int64)
+    return np.ascontiguousarray(array), NO_LEVELS
+
+
+def describe_refusal(engine: Engine, actions: Any, lane: int) -> ValueError:
+    """The error for the action of a lane that the kernel has refused."""
+    if engine.config.continuous:
+        return ValueError(f"the action of lane {lane} is NaN.")
+    action = np.asarray(actions).reshape(-1)[lane]
+    last = len(engine.choices) - 1
+    return ValueError(f"the action of lane {lane} is {action}: expected 0 to {last}.")
+
+
+def read_recorded_lane(lane: object, count: int, render_mode: str | None) -> int | None:
+    """The lane to record: as asked for, the first where a render mode needs one, or None."""
+    if lane is None:
+        return None if render_mode is None else 0
+    number = whole("record_lane", lane, 0)
+    if number >= count:
+        raise refuse("record_lane", lane, f"a lane, 0 to {count - 1}")
+    return number
 
 
 def read_reset_mask(engine: Engine, options: dict[str, Any] | None) -> Bool:

@@ -1,191 +1,43 @@
-"""Every argument of the environments: its default, its meaning, its check, its JSON form."""
+"""What an action is in each environment: its arguments, beside those of `base_config`."""
 
 from __future__ import annotations
 
-import dataclasses
-import difflib
-import json
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Any
 
-from gym_trade.arguments import (
-    check_choice,
-    decode,
-    describe_value,
-    encode,
-    flag,
-    instant,
-    number,
-    option,
-    refuse,
-    time_frame_names,
-    whole,
-    window_counts,
-)
-from gym_trade.market_source import as_markets, decode_markets, encode_markets
-from gym_trade.rewards import check_reward
-from gym_trade.timeframe import parse_time_frame
-from gym_trade.types import REWARDS
-
-FEATURES = ("default", "columns")
-
-ConfigType = TypeVar("ConfigType", bound="SequentialConfig")
-
-# What other packages call these arguments: an unknown name gets this answer.
-PEER_NAMES = {
-    "windows": "window_sizes",
-    "window_size": "window_sizes",
-    "timeframes": "time_frames",
-    "trading_fees": "transaction_fee",
-    "fee": "transaction_fee",
-    "fees": "transaction_fee",
-    "commission": "transaction_fee",
-    "buy_cost_pct": "transaction_fee",
-    "sell_cost_pct": "transaction_fee",
-    "borrow_interest_rate": "funding_rate",
-    "portfolio_initial_value": "initial_cash",
-    "initial_amount": "initial_cash",
-    "initial_balance": "initial_cash",
-    "initial_capital": "initial_cash",
-    "max_traj_length": "episode_steps",
-    "max_episode_duration": "episode_steps",
-    "max_episode_steps": "episode_steps",
-    "positions": "action_levels",
-    "reward_function": "reward",
-    "data": "df",
-    "frame_bound": "start and end",
-    "max_leverage": "leverage",
-    "bankruptcy_threshold": "bankrupt_threshold",
-    "seed": "reset(seed=...)",
-}
-VECTOR_ARGUMENTS = ("num_envs", "autoreset_mode", "copy", "threads")
+from gym_trade.arguments import check_choice, flag, number, option, refuse, whole
+from gym_trade.base_config import Choice, TradeConfig
+from gym_trade.types import BRACKET, CLOSE_ALL, HOLD, LEVEL
 
 
 @dataclass(frozen=True, kw_only=True)
-class SequentialConfig:
-    """Arguments of ``Trade-Sequential-v0``, checked and brought to one form when it is made.
-
-    Every field is a keyword of ``gym.make``, ``gym.make_vec`` and the classes, which also take the
-    whole object as ``config=``. `to_json` and `from_json` round-trip; a market is stood for by its
-    content hash. Each field's meaning is its ``metadata["help"]``.
+class SequentialConfig(TradeConfig):
+    """Arguments of ``Trade-Sequential-v0``: those of `TradeConfig`, and the levels of exposure.
 
     Raises:
         ValueError: A value is out of range or contradicts another; the message names the argument,
             the value and what is allowed.
     """
 
-    df: Any = option(None, "frame, list or dict of frames, Market, or None: the embedded market")
-    time_frames: Any = option(None, "window bar lengths; minute data: 1min 5min 15min 1hour")
-    window_sizes: Any = option(None, "bars in each window; 12 8 8 24 for minute data, else 32")
-    execute_on: Any = option(None, "decision interval; 5min for minute data, else every bar")
-    features: Any = option(None, "None, 'default', 'columns', a callable, or one per time frame")
-    stamp: str = option("open", "whether time stamps name a bar's 'open' or its 'close'")
-    offset: Any = option(None, "shift of the bar grid from the UTC epoch, such as '30min'")
-    start: Any = option(None, "first decision instant to use")
-    end: Any = option(None, "last decision instant to use; no bar is walked beyond it")
-    initial_cash: Any = option(10_000.0, "quote currency, or a (low, high) range drawn from")
-    leverage: float = option(1.0, "1 is spot; up to 125")
-    allow_short: bool | None = option(None, "None: with leverage above 1 only")
     action_type: str = option("discrete", "'discrete' levels or a 'continuous' level")
     action_levels: Any = option(None, "levels in [-1, 1]; spot 0 .5 1, else -1 -.5 0 .5 1")
-    transaction_fee: float = option(0.0004, "fraction of traded notional, every fill")
-    slippage: float = option(0.0, "adverse fraction of the price")
-    slippage_model: str = option("fixed", "'fixed', or 'uniform' in [0, slippage]")
-    fill_at: str = option("next_open", "'next_open', or 'close': optimistic")
     rebalance_threshold: float = option(0.02, "smallest change of a continuous level that trades")
-    lot_size: float = option(0.0, "traded quantities are rounded down to multiples; 0: any")
-    min_notional: float = option(0.0, "smaller orders are refused, in quote currency")
-    margin_mode: str = option("cross", "'cross' or 'isolated'")
-    maintenance_margin_rate: float = option(0.004, "of notional; below 1/leverage")
-    liquidation_fee: float | None = option(None, "None: the transaction fee")
-    margin_call_threshold: float | None = option(None, "of the initial margin; closes at a close")
-    funding_rate: Any = option(None, "per 8 hours, a number or a column; longs pay if positive")
-    bankrupt_threshold: float = option(0.1, "of the initial cash; below it the episode terminates")
-    episode_steps: int | None = option(None, "decisions an episode; None: to the end of the data")
-    random_start: bool = option(True, "start anywhere that leaves a full episode")
-    reward: Any = option("log_return", f"a callable, or one of {', '.join(REWARDS)}")
-    observation: str = option("dict", "'dict', 'flat' or 'index'")
-    render_mode: str | None = option(None, "None: nothing is rendered")
 
-    def __post_init__(self) -> None:
-        self._check_choices()
-        self._check_numbers()
-        self._check_levels()
-        self._check_market()
-        check_reward(self.reward)
-
-    def _set(self, name: str, value: object) -> None:
-        object.__setattr__(self, name, value)
-
-    def _check_choices(self) -> None:
-        check_choice("stamp", self.stamp, ("open", "close"))
+    def _check_actions(self) -> None:
         check_choice("action_type", self.action_type, ("discrete", "continuous"))
-        check_choice("slippage_model", self.slippage_model, ("fixed", "uniform"))
-        check_choice("fill_at", self.fill_at, ("next_open", "close"))
-        check_choice("margin_mode", self.margin_mode, ("cross", "isolated"))
-        check_choice("observation", self.observation, ("dict", "flat", "index"))
-        if self.render_mode is not None:
-            raise refuse("render_mode", self.render_mode, "None: rendering is not there yet")
-        self._set("random_start", flag("random_start", self.random_start))
-        if self.allow_short is not None:
-            self._set("allow_short", flag("allow_short", self.allow_short))
-
-    def _check_numbers(self) -> None:
-        self._set("leverage", number("leverage", self.leverage, 1.0, 125.0))
-        for name in ("transaction_fee", "slippage", "rebalance_threshold", "bankrupt_threshold",
-                     "maintenance_margin_rate", "liquidation_fee"):  # fmt: skip
-            value = getattr(self, name)
-            if not (value is None and name == "liquidation_fee"):
-                self._set(name, number(name, value, 0.0, 1.0, below=True))
-        for name in ("lot_size", "min_notional"):
-            self._set(name, number(name, getattr(self, name), 0.0))
-        if self.margin_call_threshold is not None:
-            threshold = number(
-                "margin_call_threshold", self.margin_call_threshold, 0, 1, above=True
-            )
-            self._set("margin_call_threshold", threshold)
-        if self.funding_rate is not None and not isinstance(self.funding_rate, str):
-            self._set("funding_rate", number("funding_rate", self.funding_rate, -1.0, 1.0))
-        if self.episode_steps is not None:
-            self._set("episode_steps", whole("episode_steps", self.episode_steps, 1))
-        self._check_cash()
-        if self.transaction_fee * self.leverage >= 1.0:
-            raise ValueError(
-                f"transaction_fee={self.transaction_fee} times leverage={self.leverage:g} must be "
-                "below 1: the fee would eat the whole equity. Lower either."
-            )
-        if self.maintenance_margin_rate >= 1.0 / self.leverage:
-            raise ValueError(
-                f"maintenance_margin_rate={self.maintenance_margin_rate} must be below "
-                f"1/leverage={1.0 / self.leverage:g}: a full position would be liquidated at once. "
-                "Lower either."
-            )
-
-    def _check_cash(self) -> None:
-        cash = self.initial_cash
-        if isinstance(cash, tuple | list):
-            if len(cash) != 2:
-                raise ValueError(f"initial_cash={cash!r}: expected a number or a (low, high) pair.")
-            low = number("initial_cash", cash[0], 0.0, above=True)
-            self._set("initial_cash", (low, number("initial_cash", cash[1], low)))
-        else:
-            self._set("initial_cash", number("initial_cash", cash, 0.0, above=True))
-
-    def _check_levels(self) -> None:
+        threshold = number("rebalance_threshold", self.rebalance_threshold, 0.0, 1.0, below=True)
+        self._set("rebalance_threshold", threshold)
         if self.action_levels is None:
             return
-        if self.action_type == "continuous":
+        if self.continuous:
             raise ValueError(
                 f"action_levels={self.action_levels!r} contradicts action_type='continuous'. Give "
                 "one of the two."
             )
-        given = self.action_levels
-        ordered = hasattr(given, "__iter__") and not isinstance(given, str | set | Mapping)
-        if not ordered or getattr(given, "ndim", 1) != 1:
-            raise refuse("action_levels", given, "a list of numbers in [-1, 1]")
-        levels = tuple(number("action_levels", level, -1.0, 1.0) for level in given)
-        if len(levels) < 2 or len(set(levels)) != len(levels):
+        levels = _numbers("action_levels", self.action_levels, -1.0, 1.0)
+        if len(levels) < 2:
             raise ValueError(
                 f"action_levels={list(levels)}: expected at least two different levels."
             )
@@ -197,42 +49,10 @@ class SequentialConfig:
             )
         self._set("action_levels", levels)
 
-    def _check_market(self) -> None:
-        self._set("time_frames", time_frame_names(self.time_frames))
-        self._set("window_sizes", window_counts(self.window_sizes))
-        frames, sizes = self.time_frames, self.window_sizes
-        if frames and sizes and len(sizes) not in (1, len(frames)):
-            raise ValueError(
-                f"window_sizes={sizes} has {len(sizes)} elements for {len(frames)} time_frames "
-                f"{frames}: expected one each, or one number for all."
-            )
-        for name in ("execute_on", "offset"):
-            if getattr(self, name) is not None:
-                self._set(name, parse_time_frame(getattr(self, name), name).name)
-        self._check_features()
-        for name in ("start", "end"):
-            self._set(name, instant(name, getattr(self, name)))
-        columns = (self.funding_rate,) if isinstance(self.funding_rate, str) else ()
-        self._set("df", as_markets(self.df, self.stamp, self.offset, columns))
-
-    def _check_features(self) -> None:
-        features = self.features
-        choices = features.values() if isinstance(features, Mapping) else [features]
-        for choice in choices:
-            known = choice is None or (isinstance(choice, str) and choice in FEATURES)
-            if not (known or callable(choice)):
-                names = ", ".join(map(repr, FEATURES))
-                raise refuse(
-                    "features", choice, f"None, {names}, a callable, or one of these by time frame"
-                )
-        if isinstance(features, Mapping):
-            named = {parse_time_frame(k, "features").name: f for k, f in features.items()}
-            self._set("features", named)
-
     @property
-    def shorts(self) -> bool:
-        """Whether short positions are allowed."""
-        return self.leverage > 1.0 if self.allow_short is None else self.allow_short
+    def continuous(self) -> bool:
+        """Whether an action is a level, instead of an index into `levels`."""
+        return self.action_type == "continuous"
 
     @property
     def levels(self) -> tuple[float, ...]:
@@ -241,70 +61,113 @@ class SequentialConfig:
             return (-1.0, -0.5, 0.0, 0.5, 1.0) if self.shorts else (0.0, 0.5, 1.0)
         return tuple(self.action_levels)
 
-    @classmethod
-    def from_arguments(
-        cls: type[ConfigType], config: ConfigType | None, arguments: Mapping[str, Any]
-    ) -> ConfigType:
-        """Combine ``config=`` with keywords, which take precedence.
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """What each discrete action means."""
+        return tuple(Choice(LEVEL, level) for level in self.levels)
 
-        Raises:
-            ValueError: An unknown keyword, with the name that was probably meant.
-        """
-        if config is not None and not isinstance(config, cls):
-            raise refuse("config", config, f"a {cls.__name__}; a market is df=")
-        known = [field.name for field in dataclasses.fields(cls)]
-        for name in arguments:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, 1)
-                hint = f" Did you mean {near[0]}?" if near else ""
-                if name in PEER_NAMES:
-                    hint = f" Here it is called {PEER_NAMES[name]}."
-                if name in VECTOR_ARGUMENTS:
-                    hint = " It belongs to vector environments: use gym.make_vec."
+
+@dataclass(frozen=True, kw_only=True)
+class SLTPConfig(TradeConfig):
+    """Arguments of ``Trade-SLTP-v0``: those of `TradeConfig`, and the brackets.
+
+    The actions are, in this order: hold, close (each if included), a long position for every pair
+    of a stop and a target (all targets of the first stop first), and the same short if shorts are
+    allowed.
+
+    Raises:
+        ValueError: A value is out of range or contradicts another; the message names the argument,
+            the value and what is allowed.
+    """
+
+    stoploss_levels: Any = option((-0.02, -0.05), "below 0, fractions of the entry price")
+    takeprofit_levels: Any = option((0.05, 0.10), "above 0, fractions of the entry price")
+    include_hold_action: bool = option(True, "action 0 leaves everything as it is")
+    include_close_action: bool = option(False, "an action, after hold, that closes the position")
+    position_fraction: float = option(1.0, "exposure of a new position, of the leverage")
+    replace_brackets: bool = option(False, "the same direction again moves stop and target")
+    lock_until_exit: bool = option(False, "in a position every order is ignored until its exit")
+
+    def _check_actions(self) -> None:
+        for name in ("include_hold_action", "include_close_action", "replace_brackets",
+                     "lock_until_exit"):  # fmt: skip
+            self._set(name, flag(name, getattr(self, name)))
+        self._set("stoploss_levels", _numbers("stoploss_levels", self.stoploss_levels, -1.0, 0.0))
+        highest = 1.0 if self.shorts else 1e6
+        targets = _numbers("takeprofit_levels", self.takeprofit_levels, 0.0, highest)
+        self._set("takeprofit_levels", targets)
+        for name, ends in (("stoploss_levels", (-1.0, 0.0)), ("takeprofit_levels", (0.0, highest))):
+            for level in getattr(self, name):
+                if level in ends:
+                    why = " (a short's target would not be a price)" if level == 1.0 else ""
+                    between = f"numbers between {ends[0]:g} and {ends[1]:g}, both excluded"
+                    raise refuse(name, getattr(self, name), between + why)
+        fraction = number("position_fraction", self.position_fraction, 0.0, 1.0, above=True)
+        self._set("position_fraction", fraction)
+        for name in ("replace_brackets", "include_close_action"):
+            if self.lock_until_exit and getattr(self, name):
                 raise ValueError(
-                    f"unknown argument {name}={describe_value(arguments[name])}.{hint} Known: "
-                    f"{', '.join(known)}."
+                    f"lock_until_exit=True contradicts {name}=True: a locked position ignores "
+                    "every order until its stop, its target or a liquidation. Drop one of the two."
                 )
-        return cls(**arguments) if config is None else config.replace(**arguments)
 
-    def replace(self: ConfigType, **changes: Any) -> ConfigType:
-        """The same configuration with some fields changed, checked again."""
-        return dataclasses.replace(self, **changes)
+    @property
+    def choices(self) -> tuple[Choice, ...]:
+        """What each discrete action means."""
+        made = [Choice(HOLD)] * self.include_hold_action
+        made += [Choice(CLOSE_ALL)] * self.include_close_action
+        pairs = list(itertools.product(self.stoploss_levels, self.takeprofit_levels))
+        for side in (1.0, -1.0) if self.shorts else (1.0,):
+            level = side * self.position_fraction
+            made += [Choice(BRACKET, level, stop, target) for stop, target in pairs]
+        return tuple(made)
 
-    def to_json(self) -> str:
-        """This configuration as JSON text; a market is written as its content hash.
 
-        Raises:
-            ValueError: A callable has no importable name.
-        """
-        fields = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        fields["df"] = encode_markets(self.df)
-        return json.dumps({name: encode(name, value) for name, value in fields.items()})
+@dataclass(frozen=True, kw_only=True)
+class OneStepConfig(SLTPConfig):
+    """Arguments of ``Trade-OneStep-v0``: those of `SLTPConfig`, and how long a position is held.
 
-    @classmethod
-    def from_json(cls: type[ConfigType], text: str, df: Any = None) -> ConfigType:
-        """Read what `to_json` wrote.
+    Raises:
+        ValueError: A value is out of range or contradicts another; the message names the argument,
+            the value and what is allowed.
+    """
 
-        Args:
-            text: The JSON text.
-            df: The market; it must have the content hash that the text names. Without it the field
-                holds a reference, and no environment can be made from the configuration yet.
+    rollout_steps: int = option(24, "decision steps that the position is held at most")
+    close_at_end: bool = option(True, "close what is still open then, at the last close")
 
-        Raises:
-            ValueError: Unknown fields, or a market of other content.
-        """
-        fields = json.loads(text)
-        if not isinstance(fields, dict):
-            raise refuse("text", text, "a JSON object as to_json writes it")
-        encoded = fields.pop("df", None)
-        fields = {name: decode(name, value) for name, value in fields.items()}
-        config = cls.from_arguments(None, fields | {"df": decode_markets(encoded)})
-        if df is None:
-            return config
-        given = config.replace(df=df)
-        if encode_markets(given.df) != encoded:
-            raise ValueError(
-                f"df: its content hash is {encode_markets(given.df)}, but the configuration was "
-                f"written for {encoded}. Pass that market, or use replace(df=...) to change it."
-            )
-        return given
+    def _check_actions(self) -> None:
+        super()._check_actions()
+        self._set("rollout_steps", whole("rollout_steps", self.rollout_steps, 1))
+        self._set("close_at_end", flag("close_at_end", self.close_at_end))
+
+    @property
+    def rollout(self) -> bool:
+        """One environment step is a whole rollout."""
+        return True
+
+    @property
+    def longest_episode(self) -> int:
+        """Decision steps of a whole rollout; `episode_steps` can only shorten it."""
+        return min(self.rollout_steps, self.episode_steps or self.rollout_steps)
+
+    @property
+    def episode_limits(self) -> str:
+        """The arguments behind `longest_episode`, for messages."""
+        return f"rollout_steps={self.rollout_steps}, episode_steps={self.episode_steps}"
+
+
+def _numbers(name: str, given: Any, low: float, high: float) -> tuple[float, ...]:
+    """Different finite numbers in [low, high], at least one, in the order given.
+
+    Raises:
+        ValueError: It is no list of such numbers.
+    """
+    ordered = hasattr(given, "__iter__") and not isinstance(given, str | set | Mapping)
+    if not ordered or getattr(given, "ndim", 1) != 1:
+        raise refuse(name, given, f"a list of numbers in [{low:g}, {high:g}]")
+    numbers = tuple(number(name, value, low, high) for value in given)
+    if not numbers:
+        raise refuse(name, given, "at least one number")
+    if len(set(numbers)) != len(numbers):
+        raise ValueError(f"{name}={list(numbers)}: expected different numbers, each once.")
+    return numbers

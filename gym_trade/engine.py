@@ -6,64 +6,36 @@ markets are laid behind one another in the same arrays; each owns a range of dec
 
 from __future__ import annotations
 
-import functools
 import itertools
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 
-from gym_trade import kernel, types
-from gym_trade.config import SequentialConfig
+from gym_trade import lanes as lane_loop
+from gym_trade import types
+from gym_trade.base_config import TradeConfig
 from gym_trade.grid import Grid, decision_ranges, join_tables, market_tables, settlement_rates
-from gym_trade.jit import numba_config
 from gym_trade.market_source import resolve_markets
-from gym_trade.metrics import NAMES, summarise
-from gym_trade.observing import write_exposures
-from gym_trade.rewards import custom_reward, reward_code
+from gym_trade.metrics import NAMES, write_all_metrics
+from gym_trade.recorder import Recorder, empty_journal
+from gym_trade.rewards import INPUTS, custom_reward
+from gym_trade.rules import AUTORESET_CODES, make_choices, make_lanes, make_rules, plain
 from gym_trade.types import Bool, Float32, Float64, Int64
 
 # Below this many lanes a thread, handing out the work costs more than it saves.
 LANES_PER_THREAD = 256
-AUTORESET_CODES = {"NextStep": types.NEXT_STEP, "SameStep": types.SAME_STEP}
-AUTORESET_CODES["Disabled"] = types.DISABLED
 SEED_LIMIT = 2**63
+NO_ACTIONS = np.zeros(0, np.int64)
+NO_LEVELS = np.zeros(0)
 
 
-def plain(records: types.Record) -> types.Record:
-    """A record array as compiled code takes it: the same memory as a plain structured array.
+class RefusedActionError(ValueError):
+    """The action of lane `lane` is out of range, or NaN; nothing was stepped."""
 
-    Numba looks at an argument's attributes, and those of a recarray are Python code: it takes three
-    times as long, and a Ctrl-C that arrives meanwhile is lost. Un-jitted code needs the recarray.
-    """
-    return records if numba_config.DISABLE_JIT else np.asarray(records)
-
-
-def make_rules(config: SequentialConfig, autoreset: int) -> Any:
-    """The configuration's numbers as the kernel's record, shape (1,)."""
-    rules = np.zeros(1, types.RULES_DTYPE).view(np.recarray)
-    rule = rules[0]
-    fee = config.transaction_fee
-    rule.leverage, rule.fee_rate = config.leverage, fee
-    rule.liquidation_fee_rate = fee if config.liquidation_fee is None else config.liquidation_fee
-    rule.slippage = config.slippage
-    rule.uniform_slippage = config.slippage_model == "uniform"
-    rule.fill_at_close = config.fill_at == "close"
-    rule.isolated = config.margin_mode == "isolated"
-    rule.maintenance_rate = config.maintenance_margin_rate
-    rule.margin_call_threshold = config.margin_call_threshold or 0.0
-    rule.has_funding = config.funding_rate is not None
-    continuous = config.action_type == "continuous"
-    rule.rebalance_threshold = config.rebalance_threshold if continuous else 0.0
-    rule.lot_size, rule.min_notional = config.lot_size, config.min_notional
-    rule.bankrupt_threshold = config.bankrupt_threshold
-    cash = config.initial_cash
-    rule.cash_low, rule.cash_high = cash if isinstance(cash, tuple) else (cash, cash)
-    rule.episode_steps = config.episode_steps or 0
-    rule.random_start = config.random_start
-    rule.reward = reward_code(config.reward)
-    rule.autoreset = autoreset
-    return rules
+    def __init__(self, lane: int) -> None:
+        super().__init__(lane)
+        self.lane = lane
 
 
 class Engine:
@@ -74,7 +46,7 @@ class Engine:
         num_envs: Number of lanes.
         autoreset: "NextStep", "SameStep" or "Disabled".
         threads: Threads that share the lanes of a step.
-        record_fills: Whether each step's fills are kept in `fills`.
+        recorded_lane: The lane whose episode is kept in `recorder`; None: none.
 
     Raises:
         ValueError: The configuration does not fit its market.
@@ -82,20 +54,21 @@ class Engine:
 
     def __init__(
         self,
-        config: SequentialConfig,
+        config: TradeConfig,
         num_envs: int,
         autoreset: str = "Disabled",
         threads: int = 1,
-        record_fills: bool = False,
+        recorded_lane: int | None = None,
     ) -> None:
         self.config, self.num_envs, self.autoreset = config, num_envs, autoreset
-        self.threads, self.record_fills = threads, record_fills
+        self.threads, self.recorded_lane = threads, recorded_lane
+        self.span = (config.longest_episode or 1) if config.rollout else 1
+        self.recorder = None if recorded_lane is None else Recorder(recorded_lane, self.span)
+        self.lanes: types.Record = make_lanes(num_envs)
+        self.lanes.ended = 1  # nothing runs before the first reset
+        self.seeded = False
         self.market_names, self.markets = resolve_markets(config.df)
         self._prepare()
-        lanes: Any = np.zeros(num_envs, types.LANE_DTYPE).view(np.recarray)
-        lanes.ended = 1  # nothing runs before the first reset
-        self.lanes: types.Record = lanes
-        self.seeded = False
 
     def _prepare(self) -> None:
         """Everything that follows from the configuration alone."""
@@ -104,36 +77,52 @@ class Engine:
         self.tables, self.all_tables = tables[0], tuple(tables)
         self.ranges = decision_ranges(config, self.market_names, tables)
         self.grid: Grid = join_tables(self.markets, tables)
-        self.global_ranges = self.ranges + self.grid.first_decisions[:, None]
+        grid = self.grid
         funding = settlement_rates(config.funding_rate, self.markets)
-        self.market_arrays = (self.grid.bars, funding, self.grid.bar_end)
+        ranges = self.ranges + grid.first_decisions[:, None]
+        self.market_arrays = (grid.bars, funding, grid.bar_end, grid.bins, ranges)
         self.indexed = config.observation == "index"
-        self.windows = (self.grid.starts, self.tables.lengths)
-        if self.indexed:
-            self.windows = (self.grid.starts[:, :0], self.tables.lengths[:0])
+        frames = 0 if self.indexed else len(self.tables.lengths)
+        starts = np.ascontiguousarray(grid.starts[:, :frames])
+        self.windows = (starts, self.tables.lengths[:frames], grid.features)
         self.width = int(self.windows[1].sum()) + types.ACCOUNT_STATE_WIDTH
-        self.rules = make_rules(config, AUTORESET_CODES[self.autoreset])
-        self.levels = np.array(config.levels) if config.action_type == "discrete" else None
-        self.rewards, self.previous_equities = np.zeros(count), np.zeros(count)
-        self.equities = np.zeros(count)
-        self.terminated, self.truncated = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
-        slots = types.FILL_SLOTS if self.record_fills else 0
-        self.fills: Any = np.zeros((count, slots), types.FILL_DTYPE).view(np.recarray)
+        recorded = -1 if self.recorded_lane is None else self.recorded_lane
+        self.rules = make_rules(config, AUTORESET_CODES[self.autoreset], recorded)
+        self.choices = make_choices(config)
+        self._make_outputs(count)
         same_step = self.autoreset == "SameStep"
         self.finals = np.zeros((count if same_step else 0, self.width), np.float32)
-        workers = min(self.threads, max(1, count // LANES_PER_THREAD))
-        self._workers = workers
-        edges = np.linspace(0, count, workers + 1).astype(int).tolist()
+        self._workers = min(self.threads, max(1, count // LANES_PER_THREAD))
+        edges = np.linspace(0, count, self._workers + 1).astype(int).tolist()
         self._shares = list(itertools.pairwise(edges))
         self._pool: ThreadPoolExecutor | None = None
+        self._silent = empty_journal()
+        self._gather()
+
+    def _make_outputs(self, count: int) -> None:
+        self.rewards = np.zeros(count)
+        self.terminated, self.truncated = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
+        custom = callable(self.config.reward)
+        self.inputs = np.zeros((count if custom else 1, self.span if custom else 1, len(INPUTS)))
+
+    def _gather(self) -> None:
+        """The arguments of the kernel that never change, as it takes them."""
+        self._fixed = (
+            plain(self.lanes, types.LANE_DTYPE), plain(self.rules, types.RULES_DTYPE),
+            plain(self.choices, types.CHOICE_DTYPE), self.market_arrays, self.windows,
+        )  # fmt: skip
+        self._outputs = (self.finals, self.rewards, self.terminated, self.truncated, self.inputs)
 
     def __getstate__(self) -> dict[str, Any]:
-        names = ("config", "num_envs", "autoreset", "threads", "record_fills", "lanes", "seeded")
+        names = ("config", "num_envs", "autoreset", "threads", "recorded_lane", "recorder", "span",
+                 "lanes", "seeded")  # fmt: skip
         return {name: self.__dict__[name] for name in names}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(state)
-        self.lanes = np.asarray(self.lanes).view(np.recarray)
+        lanes = make_lanes(self.num_envs)
+        lanes[:] = self.lanes
+        self.lanes = lanes
         self.market_names, self.markets = resolve_markets(self.config.df)
         self._prepare()
 
@@ -148,55 +137,56 @@ class Engine:
         if not self.seeded:
             base = int(np.random.SeedSequence().generate_state(1, np.uint64)[0]) >> 2
             self.seed(base + np.arange(self.num_envs))
-        self.lanes.episode[mask] += 1
-        kernel.reset_lanes(
-            mask,
-            observe_all,
-            plain(self.lanes),
-            plain(self.rules),
-            self.global_ranges,
-            self.market_arrays,
-            self.windows,
-            self.grid.features,
-            observations,
+        lanes, rules, _, market, windows = self._fixed
+        lanes["episode"][mask] += 1
+        journal = self._silent if self.recorder is None else self.recorder.journal
+        lane_loop.reset_lanes(
+            mask, observe_all, lanes, rules, market, windows, observations, journal
         )
 
-    def step(self, levels: Float64, observations: Float32) -> None:
-        """Step every lane towards its level; results lie in this object's arrays."""
-        out = (
-            observations,
-            self.finals,
-            self.rewards,
-            self.previous_equities,
-            self.equities,
-            self.terminated,
-            self.truncated,
-        )
-        arguments = (
-            plain(self.lanes),
-            plain(self.rules),
-            self.global_ranges,
-            self.market_arrays,
-            self.windows,
-            self.grid.features,
-            levels,
-            out,
-            plain(self.fills),
-        )
+    def step(self, actions: Int64, levels: Float64, observations: Float32) -> int:
+        """Step every lane; results lie in this object's arrays.
+
+        Args:
+            actions: int64 (num_envs,), or (0,) where actions are continuous.
+            levels: float64 (num_envs,) within the box, or (0,) where they are not.
+            observations: float32 (num_envs, width), written.
+
+        Returns:
+            How many lanes ended with this step.
+
+        Raises:
+            RefusedActionError: An action is out of range, or NaN; nothing was stepped.
+        """
+        journal = self._silent
+        if self.recorder is not None:
+            self.recorder.make_room(self._fixed[0])
+            journal = self.recorder.journal
+        arguments = (*self._fixed, actions, levels, (observations, *self._outputs), journal)
         if self._workers == 1:
-            kernel.step_lanes(0, self.num_envs, *arguments)
+            n_ended: int = lane_loop.step_lanes(0, self.num_envs, *arguments)
         else:
-            if self._pool is None:
-                self._pool = ThreadPoolExecutor(self._workers)
-            work = [self._pool.submit(kernel.step_lanes, *share, *arguments)
-                    for share in self._shares]  # fmt: skip
-            for share in work:
-                share.result()
+            n_ended = self._step_shares(arguments)
+        if n_ended < 0:
+            raise RefusedActionError(-1 - n_ended)
         if callable(self.config.reward):
             self._custom_rewards()
+        return n_ended
+
+    def _step_shares(self, arguments: tuple[Any, ...]) -> int:
+        """Step the lanes on several threads, this one among them."""
+        if self._pool is None:
+            self._pool = ThreadPoolExecutor(self._workers - 1)
+        work = [
+            self._pool.submit(lane_loop.step_lanes, *share, *arguments)
+            for share in self._shares[1:]
+        ]
+        counts = [lane_loop.step_lanes(*self._shares[0], *arguments)]
+        counts += [share.result() for share in work]
+        return min(counts) if min(counts) < 0 else sum(counts)
 
     def step_some(
-        self, index: Int64, levels: Float64, observations: Float32
+        self, index: Int64, actions: Int64, levels: Float64, observations: Float32
     ) -> tuple[Float64, Bool, Bool]:
         """Step the lanes of `index` alone: (rewards, terminated, truncated), in its order.
 
@@ -204,62 +194,71 @@ class Engine:
         """
         part = object.__new__(Engine)
         part.__dict__.update(self.__dict__)
-        count = part.num_envs = len(index)
+        part.num_envs, part._workers = len(index), 1
         part.lanes = self.lanes[index].view(np.recarray)
-        part.rewards, part.previous_equities = np.zeros(count), np.zeros(count)
-        part.equities = np.zeros(count)
-        part.terminated, part.truncated = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
-        part.fills, part._workers = self.fills[index].view(np.recarray), 1
-        part.step(levels, observations)
+        part.rules = self.rules.copy()
+        if self.recorder is not None:
+            (places,) = np.nonzero(index == self.recorder.lane)
+            part.rules.recorded_lane = places[0] if len(places) else -1
+            self.recorder.make_room(self.lanes)
+            part._silent, part.recorder = self.recorder.journal, None
+        part._make_outputs(len(index))
+        part._gather()
+        part.step(actions, levels, observations)
         self.lanes[index] = part.lanes
-        self.fills[index] = part.fills
         return part.rewards, part.terminated, part.truncated
 
     def _custom_rewards(self) -> None:
-        lanes = self.lanes
-        begun = lanes.steps == 0  # lanes that NEXT_STEP has just reset earn nothing
-        equity = np.maximum(self.equities, 0.0)
-        inputs = {
-            "previous_equity": self.previous_equities.copy(),
-            "equity": self.equities.copy(),
-            "initial_cash": lanes.initial_cash.copy(),
-            "exposure": self.exposure(),
-            "position": lanes.quantity.copy(),
-            "price": lanes.price.copy(),
-            "fees_paid": lanes.fees.copy(),
-            "turnover": lanes.turnover.copy(),
-            "drawdown": 1.0 - equity / np.maximum(lanes.peak_equity, equity),
-            "terminated": self.terminated.copy(),
-            "truncated": self.truncated.copy(),
-        }
-        rewards = custom_reward(self.config.reward, inputs, self.num_envs)
-        self.rewards[:] = np.where(begun, 0.0, rewards)
+        """Call the custom reward, once for each decision step that the lanes have taken."""
+        lanes, reward = self.lanes, self.config.reward
+        recorded = int(self.rules.recorded_lane[0])
+        marks = self._silent[1] if self.recorder is None else self.recorder.marks
+        if not self.config.rollout:
+            begun = lanes.steps == 0  # lanes that NEXT_STEP has just reset earn nothing
+            self.rewards[:] = np.where(begun, 0.0, custom_reward(reward, self.inputs[:, 0]))
+            if recorded >= 0:
+                marks["reward"][lanes.steps[recorded]] = self.rewards[recorded]
+            return
+        self.rewards[:] = 0.0
+        for step in range(int(lanes.steps.max())):
+            rolling = np.flatnonzero(lanes.steps > step)
+            rewards = custom_reward(reward, self.inputs[rolling, step])
+            self.rewards[rolling] += rewards
+            if recorded >= 0 and lanes.steps[recorded] > step:
+                marks["reward"][step + 1] = rewards[np.searchsorted(rolling, recorded)]
 
     def exposure(self) -> Float64:
         """Notional over equity of every lane, 0.0 where equity is not positive."""
-        exposure: Float64 = np.empty(self.num_envs)
-        write_exposures(plain(self.lanes), exposure)
+        exposure: Float64 = self._fixed[0]["exposure"].copy()
         return exposure
 
     def decision_index(self) -> Int64:
         """Each lane's decision instant, counted within its own market."""
-        index: Int64 = self.lanes.decision - self.grid.first_decisions[self.lanes.market]
+        lanes = self._fixed[0]
+        index: Int64 = lanes["decision"]
+        if len(self.markets) == 1:
+            return index.copy()
+        index = index - self.grid.first_decisions[lanes["market"]]
         return index
 
     def metrics(self, lane: int) -> dict[str, float]:
         """The metrics of one lane's episode so far."""
-        record = self.lanes[lane]
-        return summarise(record, float(self.grid.periods_per_year[record.market]))
+        mask = np.zeros(self.num_envs, np.bool_)
+        mask[lane] = True
+        return dict(zip(NAMES, self._metrics(mask)[:, lane].tolist(), strict=True))
+
+    def _metrics(self, mask: Bool) -> Float64:
+        columns = np.zeros((len(NAMES), self.num_envs))
+        row = np.zeros(len(NAMES))
+        write_all_metrics(self._fixed[0], mask, self.grid.periods_per_year, row, columns)
+        return columns
 
     def metric_columns(self, mask: Bool) -> dict[str, Any]:
         """The metrics of the lanes of `mask`, each float64 (n,) and 0 elsewhere, with its mask."""
-        columns: dict[str, Any] = {name: np.zeros(self.num_envs) for name in NAMES}
-        for lane in np.flatnonzero(mask).tolist():
-            for name, value in self.metrics(lane).items():
-                columns[name][lane] = value
-        return columns | {f"_{name}": mask.copy() for name in NAMES}
+        made: dict[str, Any] = dict(zip(NAMES, self._metrics(mask), strict=True))
+        return made | {f"_{name}": mask.copy() for name in NAMES}
 
-    @functools.cached_property
+    @property
     def level_range(self) -> tuple[float, float]:
         """The box of a continuous level."""
         return (-1.0 if self.config.shorts else 0.0), 1.0

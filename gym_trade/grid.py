@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from gym_trade.config import SequentialConfig
+from gym_trade.base_config import TradeConfig
 from gym_trade.market import Market
 from gym_trade.tables import Tables
 from gym_trade.timeframe import NANOSECONDS, TimeFrame, parse_time_frame
@@ -34,6 +34,7 @@ class Grid:
         bars: float64 (bars, 4).
         instants: int64 (decisions,), UTC nanoseconds.
         bar_end: int64 (decisions,), index into `bars` after each decision's last base bar.
+        bins: float64 (decisions, 4), open, high, low, close of each decision's bin.
         starts: int64 (decisions, frames), index into `features` of each window.
         features: float32, flat.
         first_decisions: int64 (markets,), index of each market's decision 0.
@@ -43,6 +44,7 @@ class Grid:
     bars: Float64
     instants: Int64
     bar_end: Int64
+    bins: Float64
     starts: Int64
     features: Float32
     first_decisions: Int64
@@ -50,7 +52,7 @@ class Grid:
 
 
 def frame_choice(
-    config: SequentialConfig, market: Market
+    config: TradeConfig, market: Market
 ) -> tuple[tuple[TimeFrame, ...], tuple[int, ...], TimeFrame]:
     """The time frames, window sizes and decision interval, with the defaults filled in."""
     minutes = market.interval_ns == NANOSECONDS["Minute"]
@@ -71,7 +73,7 @@ def frame_choice(
     return tuple(parse_time_frame(name) for name in names), sizes, execute_on
 
 
-def _features(config: SequentialConfig, frames: Sequence[TimeFrame]) -> Any:
+def _features(config: TradeConfig, frames: Sequence[TimeFrame]) -> Any:
     if not isinstance(config.features, Mapping):
         return config.features
     named = {parse_time_frame(name): choice for name, choice in config.features.items()}
@@ -85,7 +87,7 @@ def _features(config: SequentialConfig, frames: Sequence[TimeFrame]) -> Any:
 
 
 def market_tables(
-    config: SequentialConfig, names: Sequence[str], markets: Sequence[Market]
+    config: TradeConfig, names: Sequence[str], markets: Sequence[Market]
 ) -> list[Tables]:
     """Each market's tables.
 
@@ -115,16 +117,14 @@ def market_tables(
     return tables
 
 
-def decision_ranges(
-    config: SequentialConfig, names: Sequence[str], tables: Sequence[Tables]
-) -> Int64:
+def decision_ranges(config: TradeConfig, names: Sequence[str], tables: Sequence[Tables]) -> Int64:
     """Each market's first decision and last mark after slicing, int64 (markets, 2).
 
     Raises:
         ValueError: A slice holds no step, or fewer than `episode_steps`.
     """
     ranges = np.zeros((len(tables), 2), np.int64)
-    needed = config.episode_steps or 1
+    needed = config.longest_episode or 1
     for number, (name, table) in enumerate(zip(names, tables, strict=True)):
         first, last = table.first_decision, len(table.instants) - 1
         if config.start is not None:
@@ -137,7 +137,7 @@ def decision_ranges(
             usable = stamp_text(table.instants[table.first_decision])
             raise ValueError(
                 f"market {name} has {max(last - first, 0)} steps between start={config.start} and "
-                f"end={config.end}; {needed} are needed (episode_steps={config.episode_steps}). "
+                f"end={config.end}; {needed} are needed ({config.episode_limits}). "
                 f"Its windows are full from {usable} on, its data ends at "
                 f"{stamp_text(table.instants[-1])}."
             )
@@ -154,8 +154,8 @@ def join_tables(markets: Sequence[Market], tables: Sequence[Tables]) -> Grid:
     if len(markets) == 1:
         table = tables[0]
         return Grid(
-            markets[0].bars, table.instants, table.bar_end, table.starts, table.features,
-            firsts, periods,
+            markets[0].bars, table.instants, table.bar_end, table.bins, table.starts,
+            table.features, firsts, periods,
         )  # fmt: skip
     bar_offsets = np.concatenate(([0], np.cumsum([len(market) for market in markets])[:-1]))
     sizes = np.concatenate(([0], np.cumsum([table.features.size for table in tables])[:-1]))
@@ -163,6 +163,7 @@ def join_tables(markets: Sequence[Market], tables: Sequence[Tables]) -> Grid:
         np.concatenate([market.bars for market in markets]),
         np.concatenate([table.instants for table in tables]),
         np.concatenate([t.bar_end + o for t, o in zip(tables, bar_offsets, strict=True)]),
+        np.concatenate([table.bins for table in tables]),
         np.concatenate([t.starts + o for t, o in zip(tables, sizes, strict=True)]),
         np.concatenate([table.features for table in tables]),
         firsts,

@@ -244,6 +244,8 @@ class Market:
             arrays |= {f"extras {name}": values for name, values in self.extras.items()}
             for number, table in enumerate(shared.values()):
                 arrays |= {f"{number} {name}": getattr(table, name) for name in _TABLE_ARRAYS}
+                if table.bins is not self.bars:
+                    arrays[f"{number} bins"] = table.bins
             self._handle = (len(shared), publish(arrays, self))
         _living[self.content_hash] = self
         tables = [
@@ -282,6 +284,7 @@ def _open_shared(handle: Handle, facts: tuple[Any, ...]) -> Market:
     market.has_volume, market.stamp, market._content_hash = has_volume, stamp, content_hash
     for number, (key, frames, sizes, execute_on, widths, first) in enumerate(tables):
         parts = {name: arrays[f"{number} {name}"] for name in _TABLE_ARRAYS}
+        parts["bins"] = arrays.get(f"{number} bins", market.bars)
         market._tables[key] = Tables(
             time_frames=frames, window_sizes=sizes, execute_on=execute_on, widths=widths,
             first_decision=first, **parts,

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from gym_trade.jit import jit
-from gym_trade.types import LANE_DTYPE, Float64, Record
+from gym_trade.types import LANE_DTYPE, Bool, Float64, Record
 
 NAMES = (
     "total_return",
@@ -38,6 +38,7 @@ NAMES = (
 )
 # exp() of more than this overflows; an annualised return that large says only "too short a span".
 LARGEST_LOG_RETURN = 700.0
+LARGEST_FLOAT = sys.float_info.max
 
 
 @jit
@@ -56,16 +57,16 @@ def start_moments(lane: Record) -> None:
 
 
 @jit
-def observe_return(lane: Record, previous: float, equity: float, exposure: float) -> None:
+def observe_return(lane: Record, growth: float, equity: float, exposure: float) -> None:
     """Add one decision's outcome to the running moments (Welford 1962 for the variance).
 
     Args:
         lane: The lane record.
-        previous: Equity before the step, > 0.
+        growth: Equity after the step over equity before it.
         equity: Equity after it.
         exposure: Notional over equity after it.
     """
-    simple = equity / previous - 1.0
+    simple = growth - 1.0
     lane.n_returns += 1
     delta = simple - lane.return_mean
     lane.return_mean += delta / lane.n_returns
@@ -83,11 +84,63 @@ def observe_return(lane: Record, previous: float, equity: float, exposure: float
     lane.equity_total += equity
 
 
-def _ratio(numerator: float, denominator: float) -> float:
+@jit
+def ratio(numerator: float, denominator: float) -> float:
+    """A quotient; 0.0 where there is nothing to divide by, and never infinite."""
     if denominator <= 0.0:
         return 0.0
     # An annualised return near its cap over a tiny drawdown would overflow.
-    return max(-sys.float_info.max, min(numerator / denominator, sys.float_info.max))
+    return max(-LARGEST_FLOAT, min(numerator / denominator, LARGEST_FLOAT))
+
+
+@jit
+def write_metrics(lane: Record, periods_per_year: float, out: Float64) -> None:
+    """Write the metrics of one lane record into `out`, float64 (metrics,), as `NAMES` orders."""
+    count = lane.n_returns
+    total = lane.equity / lane.initial_cash - 1.0 if count > 0 else 0.0
+    growth = math.log1p(total) * periods_per_year / count if count > 0 and total > -1.0 else 0.0
+    annual = math.expm1(min(growth, LARGEST_LOG_RETURN)) if total > -1.0 else -1.0
+    deviation = math.sqrt(lane.return_squares / (count - 1)) if count > 1 else 0.0
+    downside = math.sqrt(lane.downside_squares / count) if count > 0 else 0.0
+    root_year = math.sqrt(periods_per_year)
+    mean = lane.return_mean
+    # A deviation that is rounding error beside the mean is none.
+    deviation = deviation if deviation > 1e-12 * abs(mean) else 0.0
+    out[0] = total
+    out[1] = annual
+    out[2] = deviation * root_year
+    out[3] = ratio(mean, deviation) * root_year
+    out[4] = ratio(mean, downside) * root_year
+    out[5] = ratio(annual, lane.max_drawdown)
+    out[6] = lane.max_drawdown
+    out[7] = lane.max_drawdown_steps
+    out[8] = ratio(lane.n_wins, lane.n_trades)
+    out[9] = ratio(lane.gross_profit, lane.gross_loss)
+    out[10] = ratio(lane.turnover * count, lane.equity_total)
+    out[11] = ratio(lane.exposure_total, count)
+    out[12] = lane.n_trades
+    out[13] = lane.fees
+    out[14] = ratio(lane.price, lane.initial_price) - 1.0 if count > 0 else 0.0
+
+
+@jit
+def write_all_metrics(
+    lanes: Record, mask: Bool, periods_per_year: Float64, row: Float64, out: Float64
+) -> None:
+    """Write the metrics of the lanes of `mask` into their columns of `out`.
+
+    Args:
+        lanes: Structured (n,), `types.LANE_DTYPE`.
+        mask: bool (n,).
+        periods_per_year: float64 (markets,).
+        row: float64 (metrics,), overwritten.
+        out: float64 (metrics, n).
+    """
+    for i in range(lanes.shape[0]):
+        if mask[i]:
+            write_metrics(lanes[i], periods_per_year[lanes[i].market], row)
+            for number in range(row.shape[0]):
+                out[number, i] = row[number]
 
 
 def summarise(lane: Any, periods_per_year: float) -> dict[str, float]:
@@ -101,35 +154,9 @@ def summarise(lane: Any, periods_per_year: float) -> dict[str, float]:
         The metrics named in `NAMES`: plain floats; returns, drawdown and exposure as fractions,
         `max_drawdown_steps` in decisions, `fees_paid` in quote currency.
     """
-    count = int(lane["n_returns"])
-    total = float(lane["equity"] / lane["initial_cash"]) - 1.0 if count else 0.0
-    growth = math.log1p(total) * periods_per_year / count if count and total > -1.0 else 0.0
-    annual = math.expm1(min(growth, LARGEST_LOG_RETURN)) if total > -1.0 else -1.0
-    deviation = math.sqrt(lane["return_squares"] / (count - 1)) if count > 1 else 0.0
-    downside = math.sqrt(lane["downside_squares"] / count) if count else 0.0
-    root_year = math.sqrt(periods_per_year)
-    mean = float(lane["return_mean"])
-    # A deviation that is rounding error beside the mean is none.
-    deviation = deviation if deviation > 1e-12 * abs(mean) else 0.0
-    return {
-        "total_return": total,
-        "annualised_return": annual,
-        "annualised_volatility": deviation * root_year,
-        "sharpe": _ratio(mean, deviation) * root_year,
-        "sortino": _ratio(mean, downside) * root_year,
-        "calmar": _ratio(annual, float(lane["max_drawdown"])),
-        "max_drawdown": float(lane["max_drawdown"]),
-        "max_drawdown_steps": float(lane["max_drawdown_steps"]),
-        "win_rate": _ratio(float(lane["n_wins"]), float(lane["n_trades"])),
-        "profit_factor": _ratio(float(lane["gross_profit"]), float(lane["gross_loss"])),
-        "turnover": _ratio(float(lane["turnover"]) * count, float(lane["equity_total"])),
-        "mean_exposure": _ratio(float(lane["exposure_total"]), float(count)),
-        "n_trades": float(lane["n_trades"]),
-        "fees_paid": float(lane["fees"]),
-        "buy_and_hold_return": _ratio(float(lane["price"]), float(lane["initial_price"])) - 1.0
-        if count
-        else 0.0,
-    }
+    out = np.zeros(len(NAMES))
+    write_metrics(lane, float(periods_per_year), out)
+    return dict(zip(NAMES, out.tolist(), strict=True))
 
 
 def from_equity(
@@ -170,6 +197,6 @@ def from_equity(
         lane.initial_price, lane.price = marks[0], marks[-1]
         start_moments(lane)
         for step in range(1, steps):
-            observe_return(lane, curve[step - 1], curve[step], exposures[step])
+            observe_return(lane, curve[step] / curve[step - 1], curve[step], exposures[step])
         lane.equity = curve[-1]
     return summarise(lane, periods_per_year)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from gym_trade.accounting import liquidation_price
 from gym_trade.jit import jit
-from gym_trade.types import Float32, Float64, Record, Windows
+from gym_trade.prefetch import copy_block
+from gym_trade.types import Float32, Record, Windows
 
 FLOAT32_MAX = 3.4028234663852886e38
 
@@ -16,17 +17,10 @@ def exposure_of(lane: Record) -> float:
 
 
 @jit
-def write_exposures(lanes: Record, out: Float64) -> None:
-    """Write every lane's `exposure_of` into `out`, float64 (n,)."""
-    for i in range(lanes.shape[0]):
-        out[i] = exposure_of(lanes[i])
-
-
-@jit
 def write_account_state(lane: Record, rules: Record, out: Float32) -> None:
     """Write the six numbers of the account state into `out`, float32 (6,)."""
     quantity, price = lane.quantity, lane.price
-    out[0] = min(exposure_of(lane), FLOAT32_MAX)
+    out[0] = min(lane.exposure, FLOAT32_MAX)
     direction = 0.0
     profit = 0.0
     distance = 1.0
@@ -44,24 +38,21 @@ def write_account_state(lane: Record, rules: Record, out: Float32) -> None:
 
 
 @jit
-def observe(lane: Record, rules: Record, windows: Windows, features: Float32, out: Float32) -> None:
+def observe(lane: Record, rules: Record, windows: Windows, out: Float32) -> None:
     """Write one lane's flat observation: each frame's window, then the account state.
 
     Args:
         lane: The lane record.
         rules: The rules record.
-        windows: A pair: int64 (decisions, frames) with each window's first element in `features`,
-            and int64 (frames,) with each window's number of elements; no frames in index mode.
-        features: float32, all frames' feature rows one behind the other.
+        windows: (starts, lengths, features): int64 (decisions, frames) with each window's first
+            element in `features`, int64 (frames,) with each window's number of elements (no frames
+            in index mode), and float32, all frames' feature rows one behind the other.
         out: float32 (width,).
     """
-    starts, lengths = windows
+    starts, lengths, features = windows
     position = 0
     for frame in range(lengths.shape[0]):
         begin, length = starts[lane.decision, frame], lengths[frame]
-        # Slices indexed by the loop's own variable need no wrap-around test and become one copy.
-        source, target = features[begin : begin + length], out[position : position + length]
-        for offset in range(length):
-            target[offset] = source[offset]
+        copy_block(features, begin, out, position, length)
         position += length
     write_account_state(lane, rules, out[position:])

@@ -1,4 +1,4 @@
-"""Orders: from the level that an agent asks for to the quantity that is filled.
+"""Orders: from the action of an agent to the quantity that is filled.
 
 The sizing rules stand here; what a fill does to the account stands in `accounting`.
 """
@@ -10,7 +10,15 @@ import math
 from gym_trade.accounting import close_position
 from gym_trade.fills import equity_at, fill, slipped
 from gym_trade.jit import jit
-from gym_trade.types import ORDER_FILLED, ORDER_NONE, ORDER_REFUSED, Record
+from gym_trade.types import (
+    BRACKET,
+    HOLD,
+    LEVEL,
+    ORDER_FILLED,
+    ORDER_NONE,
+    ORDER_REFUSED,
+    Record,
+)
 
 # A lot count that is whole but for rounding errors counts as whole.
 LOT_TOLERANCE = 1e-9
@@ -80,22 +88,18 @@ def permitted(account: Record, rules: Record, quantity: float, price: float) -> 
 
 
 @jit
-def place_level_order(
+def fill_level(
     account: Record, rules: Record, level: float, reference_price: float, slippage: float
 ) -> int:
-    """Turn a level in [-1, 1] into an order and fill it.
+    """Fill the order that brings the exposure to `level`; 0 closes to a quantity of exactly 0.
 
-    A level as near to the held one as the rebalance threshold is no order; 0 always closes, to a
-    quantity of exactly 0. A refused order (too small, or without the margin or the equity that it
-    needs) leaves the held level.
+    A refused order (too small, or without the margin or the equity that it needs) leaves the held
+    level.
 
     Returns:
         ORDER_NONE, ORDER_FILLED or ORDER_REFUSED.
     """
-    closes = level == 0.0 and account.quantity != 0.0
-    if not closes and not abs(level - account.held_level) > rules.rebalance_threshold:
-        return ORDER_NONE
-    if closes:
+    if level == 0.0 and account.quantity != 0.0:
         close_position(account, rules, reference_price, slippage)
         return ORDER_FILLED
     quantity, solvable = order_quantity(
@@ -118,3 +122,85 @@ def place_level_order(
     fill(account, quantity, price, reference_price, fee)
     account.held_level = level
     return ORDER_FILLED
+
+
+@jit
+def place_level_order(
+    account: Record, rules: Record, level: float, reference_price: float, slippage: float
+) -> int:
+    """Turn a level in [-1, 1] into an order; see `fill_level`.
+
+    A level as near to the held one as the rebalance threshold is no order; 0 always closes.
+    """
+    closes = level == 0.0 and account.quantity != 0.0
+    if not closes and not abs(level - account.held_level) > rules.rebalance_threshold:
+        return ORDER_NONE
+    return fill_level(account, rules, level, reference_price, slippage)
+
+
+@jit
+def set_brackets(account: Record, choice: Record) -> None:
+    """Place stop and take-profit around the entry price; mirrored for a short."""
+    side = 1.0 if account.quantity > 0.0 else -1.0
+    account.stop_price = account.entry_price * (1.0 + side * choice.stop)
+    account.target_price = account.entry_price * (1.0 + side * choice.target)
+
+
+@jit
+def place_bracket_order(
+    account: Record, rules: Record, choice: Record, reference_price: float, slippage: float
+) -> int:
+    """Open or flip into a position with a stop and a take-profit; see `fill_level`.
+
+    In a position of the same side it is ignored, or, with `replace_brackets`, moves the stop and
+    the take-profit, which are measured from the entry price as ever.
+    """
+    if account.quantity * choice.level > 0.0:
+        if rules.replace_brackets != 0:
+            set_brackets(account, choice)
+        return ORDER_NONE
+    code = fill_level(account, rules, choice.level, reference_price, slippage)
+    if code == ORDER_FILLED:
+        set_brackets(account, choice)
+    return code
+
+
+@jit
+def place_order(
+    account: Record,
+    rules: Record,
+    choices: Record,
+    action: int,
+    level: float,
+    reference_price: float,
+    slippage: float,
+) -> int:
+    """Do what an action asks for.
+
+    Args:
+        account: The account record, changed in place.
+        rules: The rules record.
+        choices: Structured (actions,), `types.CHOICE_DTYPE`: what each discrete action means.
+        action: Index into `choices`; read where the rules are not continuous.
+        level: A continuous action's level in [-1, 1].
+        reference_price: The price before slippage.
+        slippage: Adverse fraction of it.
+
+    Returns:
+        ORDER_NONE, ORDER_FILLED or ORDER_REFUSED.
+    """
+    if rules.continuous != 0:
+        return place_level_order(account, rules, level, reference_price, slippage)
+    choice = choices[action]
+    operation = choice.operation
+    if operation == LEVEL:
+        return place_level_order(account, rules, choice.level, reference_price, slippage)
+    in_position = account.quantity != 0.0
+    if operation == HOLD or (in_position and rules.lock_until_exit != 0):
+        return ORDER_NONE
+    if operation == BRACKET:
+        return place_bracket_order(account, rules, choice, reference_price, slippage)
+    if in_position:
+        close_position(account, rules, reference_price, slippage)
+        return ORDER_FILLED
+    return ORDER_NONE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -28,7 +28,8 @@ SHARPE_RATE = 0.01  # eta of the differential Sharpe ratio
 DRAWDOWN_FREE = 0.1  # drawdown that costs nothing
 DRAWDOWN_WEIGHT = 5.0
 
-# What a reward callable may name as parameters; each an array with one element a lane.
+# What a reward callable may name as parameters; each an array with one element a lane. In a
+# one-step rollout it is called once a decision step, with the lanes that were still rolling.
 INPUTS = (
     "previous_equity",
     "equity",
@@ -42,12 +43,16 @@ INPUTS = (
     "terminated",
     "truncated",
 )
+COLUMNS = {name: column for column, name in enumerate(INPUTS)}
+FLAGS = ("terminated", "truncated")
 RewardFunction = Callable[..., Any]
 
 
 @jit
-def reward_of(lane: Record, rules: Record, previous: float, equity: float) -> float:
+def reward_of(lane: Record, rules: Record, previous: float, equity: float, growth: float) -> float:
     """The built-in reward of a step from equity `previous` to `equity`; 0.0 for a custom one.
+
+    `growth` is equity over previous.
 
     Equity is floored at a millionth of the initial cash. The differential Sharpe ratio is that of
     Moody and Saffell (1998), "Performance functions and reinforcement learning for trading systems
@@ -56,15 +61,16 @@ def reward_of(lane: Record, rules: Record, previous: float, equity: float) -> fl
     huge loss counts as a gain, so it rewards a wipe-out. Prefer another where ruin is possible.
     """
     floor = EQUITY_FLOOR * lane.initial_cash
-    before, after = max(previous, floor), max(equity, floor)
+    if previous < floor or equity < floor:
+        growth = max(equity, floor) / max(previous, floor)
     if rules.reward == LOG_RETURN:
-        return math.log(after / before)
+        return math.log(growth)
     if rules.reward == SIMPLE_RETURN:
-        return after / before - 1.0
+        return growth - 1.0
     if rules.reward == PNL:
         return (equity - previous) / lane.initial_cash
     if rules.reward == DIFFERENTIAL_SHARPE:
-        simple = after / before - 1.0
+        simple = growth - 1.0
         first, second = lane.sharpe_first, lane.sharpe_second
         first_change, second_change = simple - first, simple * simple - second
         lane.sharpe_first = first + SHARPE_RATE * first_change
@@ -76,9 +82,32 @@ def reward_of(lane: Record, rules: Record, previous: float, equity: float) -> fl
             variance * math.sqrt(variance)
         )
     if rules.reward == DRAWDOWN_PENALTY:
-        drawdown = 1.0 - after / lane.peak_equity
-        return math.log(after / before) - DRAWDOWN_WEIGHT * max(drawdown - DRAWDOWN_FREE, 0.0)
+        drawdown = 1.0 - max(equity, floor) / lane.peak_equity
+        return math.log(growth) - DRAWDOWN_WEIGHT * max(drawdown - DRAWDOWN_FREE, 0.0)
     return 0.0
+
+
+@jit
+def write_inputs(
+    lane: Record,
+    previous: float,
+    terminated: bool,
+    truncated: bool,
+    out: Float64,
+) -> None:
+    """Write what a custom reward may ask for into `out`, float64 (inputs,), as `INPUTS` orders."""
+    equity = max(lane.equity, 0.0)
+    out[0] = previous
+    out[1] = lane.equity
+    out[2] = lane.initial_cash
+    out[3] = lane.exposure
+    out[4] = lane.quantity
+    out[5] = lane.price
+    out[6] = lane.fees
+    out[7] = lane.turnover
+    out[8] = 1.0 - equity / max(lane.peak_equity, equity)
+    out[9] = terminated
+    out[10] = truncated
 
 
 def reward_inputs(reward: RewardFunction) -> tuple[str, ...]:
@@ -113,18 +142,24 @@ def reward_code(reward: object) -> int:
     return CUSTOM if callable(reward) else REWARDS.index(str(reward))
 
 
-def custom_reward(reward: RewardFunction, inputs: Mapping[str, Any], lanes: int) -> Float64:
-    """Call a custom reward over all lanes and check its result, float64 (lanes,).
+def custom_reward(reward: RewardFunction, inputs: Float64) -> Float64:
+    """Call a custom reward over lanes and check its result, float64 (lanes,).
+
+    Args:
+        reward: The callable.
+        inputs: float64 (lanes, inputs), as `write_inputs` fills them.
 
     Raises:
         ValueError: The result has another shape or is not finite.
     """
-    names = reward_inputs(reward)
-    result = np.asarray(reward(**{name: inputs[name] for name in names}), dtype=np.float64)
-    if result.shape != (lanes,) or not np.isfinite(result).all():
+    given = {name: inputs[:, COLUMNS[name]].copy() for name in reward_inputs(reward)}
+    for name in set(given) & set(FLAGS):
+        given[name] = given[name] != 0.0
+    result = np.asarray(reward(**given), dtype=np.float64)
+    if result.shape != (len(inputs),) or not np.isfinite(result).all():
         raise ValueError(
             f"reward={describe_value(reward)} returned shape {result.shape}"
             f"{'' if np.isfinite(result).all() else ' with values that are not finite'}; expected "
-            f"{lanes} finite numbers, one a lane."
+            f"{len(inputs)} finite numbers, one a lane."
         )
     return result

@@ -9,7 +9,7 @@ from gymnasium import spaces
 
 from gym_trade.engine import Engine
 from gym_trade.observing import FLOAT32_MAX
-from gym_trade.types import ACCOUNT_STATE_WIDTH, Float32, Int64
+from gym_trade.types import ACCOUNT_STATE_WIDTH, Float32
 
 ACCOUNT_KEY = "account_state"
 
@@ -58,37 +58,32 @@ def observation_space(engine: Engine) -> spaces.Space[Any]:
 
 def action_space(engine: Engine) -> spaces.Space[Any]:
     """The space of one lane's action."""
-    if engine.levels is not None:
-        return spaces.Discrete(len(engine.levels))
-    low, high = engine.level_range
-    return spaces.Box(low, high, (1,), np.float32)
+    if engine.config.continuous:
+        low, high = engine.level_range
+        return spaces.Box(low, high, (1,), np.float32)
+    return spaces.Discrete(len(engine.choices))
 
 
-def batch_observation(engine: Engine, layout: tuple[Part, ...], flat: Float32) -> Any:
-    """All lanes' observations as the environment returns them: views of `flat` (n, width)."""
+def parts_dtype(layout: tuple[Part, ...]) -> np.dtype[Any]:
+    """A flat observation as one record, a field a part: a field is read as a view at once."""
+    return np.dtype([(part.key, np.float32, part.shape) for part in layout])
+
+
+def split(engine: Engine, dtype: np.dtype[Any], flat: Float32) -> Any:
+    """Observations as the environment returns them: views of `flat`.
+
+    Args:
+        engine: The engine; in index mode the whole batch's indices are added.
+        dtype: See `parts_dtype`.
+        flat: Contiguous float32 (width,) of a single lane (then the engine's first), or (n, width).
+    """
     if engine.config.observation == "flat":
         return flat
-    count = len(flat)
-    members: dict[str, Any] = {
-        part.key: flat[:, part.start : part.stop].reshape(count, *part.shape) for part in layout
-    }
+    record: Any = np.ndarray(flat.shape[:-1], dtype, flat)
+    members: dict[str, Any] = {key: record[key] for key in dtype.names or ()}
     if engine.indexed:
-        members["decision_index"] = engine.decision_index()
+        index, lane = engine.decision_index(), ... if flat.ndim == 2 else 0
+        members["decision_index"] = index[lane]
         if len(engine.markets) > 1:
-            members["market"] = engine.lanes.market.copy()
-    return members
-
-
-def single_observation(engine: Engine, layout: tuple[Part, ...], flat: Float32) -> Any:
-    """One lane's observation from its flat row, shape (width,); see `batch_observation`."""
-    if engine.config.observation == "flat":
-        return flat
-    members: dict[str, Any] = {
-        part.key: flat[part.start : part.stop].reshape(part.shape) for part in layout
-    }
-    if engine.indexed:
-        index: Int64 = engine.decision_index()
-        members["decision_index"] = index[0]
-        if len(engine.markets) > 1:
-            members["market"] = engine.lanes.market[0]
+            members["market"] = engine.lanes["market"].copy()[lane]
     return members

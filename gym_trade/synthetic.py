@@ -20,7 +20,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
-from gym_trade.jit import jit
+from gym_trade.jit import allocating_jit
 from gym_trade.market import Market
 from gym_trade.types import Float64, Int64
 
@@ -54,7 +54,7 @@ class SyntheticPath:
     nervous: Int64
 
 
-@jit
+@allocating_jit
 def autoregression(shocks: Float64, decay: float, start: float) -> Float64:
     """x[t] = decay * x[t-1] + shocks[t], from x[-1] = start."""
     values = np.empty_like(shocks)
@@ -65,7 +65,7 @@ def autoregression(shocks: Float64, decay: float, start: float) -> Float64:
     return values
 
 
-@jit
+@allocating_jit
 def regimes(draws: Float64, leave_calm: float, leave_nervous: float) -> Int64:
     """A two-state Markov chain that starts calm (0), int64 like `draws`."""
     states = np.zeros(len(draws), np.int64)

@@ -31,6 +31,7 @@ class Tables:
         execute_on: The decision frame.
         instants: int64 (N,), the decision instants in UTC nanoseconds.
         bar_end: int64 (N,), index after the last base bar of each decision's bin.
+        bins: float64 (N, 4), open, high, low and close of each decision's bin.
         starts: int64 (N, K), where each window begins in `features`.
         lengths: int64 (K,), elements in each window.
         features: float32, the feature rows of all frames, one frame behind the other.
@@ -43,6 +44,7 @@ class Tables:
     execute_on: TimeFrame
     instants: Int64
     bar_end: Int64
+    bins: Float64
     starts: Int64
     lengths: Int64
     features: Float32
@@ -73,6 +75,24 @@ def bin_edges(open_ns: Int64, interval_ns: int, offset_ns: int) -> tuple[Int64, 
     return bins[firsts] * interval_ns + offset_ns, firsts, ends
 
 
+def aggregate(bars: Float64, firsts: Int64, ends: Int64) -> Float64:
+    """Open, high, low and close of bins of base bars, float64 (bins, 4).
+
+    Args:
+        bars: float64 (n, 4).
+        firsts: Index of each bin's first bar.
+        ends: Index after its last.
+    """
+    if len(firsts) == len(bars):
+        return bars
+    made = np.empty((len(firsts), 4))
+    made[:, OPEN] = bars[firsts, OPEN]
+    made[:, HIGH] = np.maximum.reduceat(bars[:, HIGH], firsts)
+    made[:, LOW] = np.minimum.reduceat(bars[:, LOW], firsts)
+    made[:, CLOSE] = bars[ends - 1, CLOSE]
+    return made
+
+
 def resample(
     open_ns: Int64,
     bars: Float64,
@@ -88,11 +108,12 @@ def resample(
         without a zone).
     """
     opens, firsts, ends = bin_edges(open_ns, interval_ns, offset_ns)
+    made = aggregate(bars, firsts, ends)
     columns = {
-        "open": bars[firsts, OPEN],
-        "high": np.maximum.reduceat(bars[:, HIGH], firsts),
-        "low": np.minimum.reduceat(bars[:, LOW], firsts),
-        "close": bars[ends - 1, CLOSE],
+        "open": made[:, OPEN],
+        "high": made[:, HIGH],
+        "low": made[:, LOW],
+        "close": made[:, CLOSE],
         "volume": np.add.reduceat(volume, firsts),
     }
     columns.update({name: values[ends - 1] for name, values in extras.items()})
@@ -116,7 +137,7 @@ def build_tables(
     Raises:
         MarketDataError: The data is too short for its windows, or a feature is not finite.
     """
-    opens, _, bar_end = bin_edges(open_ns, execute_on.interval_ns, offset_ns)
+    opens, first_bars, bar_end = bin_edges(open_ns, execute_on.interval_ns, offset_ns)
     instants = opens + execute_on.interval_ns
     blocks, starts, widths = [], [], []
     complete = np.ones(len(instants), dtype=np.bool_)
@@ -148,6 +169,7 @@ def build_tables(
     arrays: dict[str, Any] = {
         "instants": instants,
         "bar_end": bar_end.astype(np.int64),
+        "bins": aggregate(bars, first_bars, bar_end),
         "starts": np.ascontiguousarray(np.stack(starts, axis=1).astype(np.int64)),
         "lengths": np.array(window_sizes, np.int64) * np.array(widths, np.int64),
         "features": np.concatenate(blocks) if len(blocks) > 1 else blocks[0],

@@ -10,7 +10,7 @@ from tests import markets
 FRAMES = ("1min", "7min", "15min")
 SIZES = (12, 3, 4)
 WINDOWS = {"time_frames": FRAMES, "window_sizes": SIZES}
-TABLE_ARRAYS = ("instants", "bar_end", "starts", "lengths", "features")
+TABLE_ARRAYS = ("instants", "bar_end", "bins", "starts", "lengths", "features")
 
 
 def extended(seed=0, count=400):

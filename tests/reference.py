@@ -8,90 +8,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
-ZERO = Fraction(0)
+from tests.reference_records import ZERO, Bar, Fill, Rules, StepResult
+
 FUNDING_INTERVAL_NS = 8 * 3600 * 10**9  # its multiples since the epoch: 00:00, 08:00, 16:00 UTC
 BEFORE_ORDER, AGENT_ORDER, WALKING_EXIT = 0, 1, 2  # slots: a slippage draw is keyed by (step, slot)
-
-
-class _Exact:
-    """A dataclass whose Fraction fields also take ints and floats, at their exact value."""
-
-    def __post_init__(self) -> None:
-        for field in fields(self):  # type: ignore[arg-type]
-            value = getattr(self, field.name)
-            if str(field.type).startswith("Fraction") and value is not None:
-                object.__setattr__(self, field.name, Fraction(value))
-
-
-@dataclass(frozen=True)
-class Bar(_Exact):
-    """One base bar, named by the UTC nanosecond of its open; `funding_rate` is per 8 h."""
-
-    open_ns: int
-    open: Fraction
-    high: Fraction
-    low: Fraction
-    close: Fraction
-    funding_rate: Fraction = ZERO
-
-
-@dataclass(frozen=True)
-class Rules(_Exact):
-    """The arguments of an environment that the ledger needs; rates are fractions of notional."""
-
-    execute_on_ns: int
-    leverage: Fraction
-    fee: Fraction
-    slippage: Fraction
-    fill_at: str = "next_open"  # or "close"
-    margin_mode: str = "cross"  # or "isolated"
-    maintenance: Fraction = Fraction(4, 1000)
-    liquidation_fee: Fraction | None = None
-    funding: bool = False
-    rebalance_threshold: Fraction = ZERO
-    continuous: bool = False
-    lot_size: Fraction = ZERO
-    min_notional: Fraction = ZERO
-    margin_call_threshold: Fraction | None = None
-    bankrupt_threshold: Fraction = Fraction(1, 10)
-
-
-@dataclass(frozen=True)
-class Fill:
-    """One execution: `quantity` > 0 buys; `price` is `reference_price` after slippage."""
-
-    bar: int
-    quantity: Fraction
-    reference_price: Fraction
-    price: Fraction
-    fee: Fraction  # the fee that was paid
-    reason: str  # "agent", "liquidation" or "margin_call"
-
-
-@dataclass
-class StepResult:
-    """The account after a step, and what this one step did (`funding` is < 0 where it was paid)."""
-
-    equity: Fraction
-    wallet: Fraction
-    position: Fraction
-    entry: Fraction
-    steps_held: int
-    held_level: Fraction
-    fills: list[Fill]
-    fees: Fraction
-    slippage_cost: Fraction
-    funding: Fraction
-    shortfall: Fraction
-    price_pnl: Fraction
-    liquidated: bool
-    refused: bool
-    terminated: bool
-    exit_reason: str
-    mark: Fraction
 
 
 def decision_bins(bars: Sequence[Bar], execute_on_ns: int) -> list[tuple[int, int, int]]:
@@ -128,6 +52,7 @@ class ReferenceLedger:
         self.bins = decision_bins(self.bars, self.rules.execute_on_ns)
         self.mark = self.bars[self.bins[self.decision][2] - 1].close
         self.steps, self.steps_held, self.held_level = 0, 0, ZERO
+        self.stop, self.target, self.ambiguous = None, None, 0  # `reference_brackets` sets them
         self.fills: list[Fill] = []
         self.funding: list[Fraction] = []  # received; < 0 where paid
         self.shortfalls: list[Fraction] = []  # losses that a cap absorbed
@@ -156,6 +81,24 @@ class ReferenceLedger:
 
     def _bankrupt(self, equity: Fraction) -> bool:
         return equity <= 0 or equity < self.rules.bankrupt_threshold * self.initial_cash
+
+    def _log_return(self, before: Fraction) -> float:
+        """Return the reward of a step that began with this equity."""
+        floor = self.initial_cash / 10**6
+        return math.log(max(self.equity(self.mark), floor) / max(before, floor))
+
+    def account_state(self) -> list[Fraction]:
+        """Return the six numbers that are observed (section 2's end)."""
+        m, q, equity = self.mark, self.position, self.equity(self.mark)
+        level = self.liquidation_price()
+        return [
+            abs(q) * m / equity if equity > 0 else ZERO,
+            Fraction(self.side),
+            self.side * (m - self.entry) / self.entry if q else ZERO,
+            Fraction(self.steps_held),
+            self.rules.leverage,
+            Fraction(1) if level is None else min(abs(m - level) / m, Fraction(1)),
+        ]
 
     def liquidation_price(self) -> Fraction | None:
         """Return P_liq; None when flat, in an unlevered long, or where no price liquidates."""
@@ -187,11 +130,11 @@ class ReferenceLedger:
         error = self.wallet - (wallet + closed * (fill.price - p) - fill.fee + shortfall)
         assert abs(error) <= self.grid * abs(self.position), "realised PnL"
         if q * self.position <= 0:  # opened, flipped or closed; a resize keeps on counting
-            self.steps_held = 0
+            self.steps_held, self.stop, self.target = 0, None, None
 
     def _order(self, level: Fraction, bar: int, reference: Fraction) -> bool:
         """Trade to `level` at `reference` before slippage; True when the order is refused."""
-        rules, q = self.rules, self.position
+        rules, q, level = self.rules, self.position, Fraction(level)
         threshold = rules.rebalance_threshold if rules.continuous else ZERO
         closes = rules.continuous and level == 0 and q != 0  # whatever the threshold
         if abs(level - self.held_level) <= threshold and not closes:
@@ -199,6 +142,11 @@ class ReferenceLedger:
         if level == 0 and q != 0:
             self._close(bar, reference, "agent", AGENT_ORDER)
             return False
+        return self._trade(level, bar, reference)
+
+    def _trade(self, level: Fraction, bar: int, reference: Fraction) -> bool:
+        """Bring the exposure to `level` times the leverage; True when that is refused."""
+        rules, q = self.rules, self.position
         for side in (1, -1):  # the buy solution first, then the sell
             price = self._slipped(reference, side, AGENT_ORDER)
             equity = self.equity(price)
@@ -234,7 +182,8 @@ class ReferenceLedger:
     def _close(self, bar: int, reference: Fraction, reason: str, slot: int = WALKING_EXIT) -> None:
         """Close all of it; in a liquidation the loss, and then the fee, stop at the floor."""
         rules, q, floor = self.rules, self.position, ZERO
-        price = self._slipped(reference, -self.side, slot)
+        limit = reason == "take_profit"  # an order that rests at its price: it does not slip
+        price = reference if limit else self._slipped(reference, -self.side, slot)
         fee, shortfall = rules.fee * abs(q) * price, ZERO
         if reason == "liquidation":
             rate = rules.fee if rules.liquidation_fee is None else rules.liquidation_fee
@@ -246,23 +195,34 @@ class ReferenceLedger:
         self.held_level = ZERO
 
     def _walk(self, index: int) -> None:
-        """Let one bar pass: funding, then what ends the position first. Brackets would go here."""
+        """Let one bar pass: funding, then what ends the position first, then the margin call."""
         bar, q, call = self.bars[index], self.position, self.rules.margin_call_threshold
         if self.rules.funding and q != 0 and bar.open_ns % FUNDING_INTERVAL_NS == 0:
             self.funding.append(-bar.funding_rate * q * bar.open)
             self._replay()
-        if self._liquidates_at(bar.open):
-            self._close(index, bar.open, "liquidation")
-        elif self._liquidates_at(bar.low if q > 0 else bar.high):
-            self._close(index, self.liquidation_price(), "liquidation")
+        ending = self._ending(bar)
+        if ending is not None:
+            self._close(index, *ending)
         elif q != 0 and call is not None:
             if self.equity(bar.close) < call * abs(q) * bar.close / self.rules.leverage:
                 self._close(index, bar.close, "margin_call")
 
-    def step(self, level: Fraction) -> StepResult:
+    def _ending(self, bar: Bar) -> tuple[Fraction, str] | None:
+        """Return the price before slippage and the reason of the bar's exit, if it has one."""
+        if self._liquidates_at(bar.open):
+            return bar.open, "liquidation"
+        if self._liquidates_at(bar.low if self.position > 0 else bar.high):
+            return self.liquidation_price(), "liquidation"
+        return None
+
+    def _settle(self, index: int) -> None:
+        """Do what is due at the last walked bar's close; here nothing."""
+
+    def step(self, action: Any) -> StepResult:
         """Take one decision, walk the next non-empty bin, prove the identity (section 3)."""
         _, first, end = self.bins[self.decision + 1]
         q, mark, equity, refused = self.position, self.mark, self.equity(self.mark), False
+        ambiguous = self.ambiguous
         fills, funding, shortfalls = len(self.fills), len(self.funding), len(self.shortfalls)
         opens = self.rules.fill_at == "next_open"
         fill_bar, reference = (first, self.bars[first].open) if opens else (first - 1, mark)
@@ -270,9 +230,10 @@ class ReferenceLedger:
         if liquidated:
             self._close(first, reference, "liquidation", BEFORE_ORDER)
         if not (liquidated and self._bankrupt(self.wallet)):
-            refused = self._order(Fraction(level), fill_bar, reference)
+            refused = self._order(action, fill_bar, reference)
         for index in range(first, end):
             self._walk(index)
+        self._settle(end - 1)
         self.decision, self.steps = self.decision + 1, self.steps + 1
         self.mark = self.bars[end - 1].close
         self.steps_held = self.steps_held + 1 if self.position else 0
@@ -296,6 +257,10 @@ class ReferenceLedger:
             terminated=self._bankrupt(self.equity(self.mark)),
             exit_reason=exits[-1],
             mark=self.mark,
+            reward=self._log_return(equity),
+            ambiguous_bars=self.ambiguous - ambiguous,
+            stop_price=self.stop,
+            target_price=self.target,
         )
         gain = result.price_pnl + result.funding + result.shortfall
         gain -= result.fees + result.slippage_cost

@@ -74,7 +74,7 @@ def scalar_rollout(digest, name, **arguments):
     env.reset(seed=5)
     for _ in range(60):
         *result, info = env.step(int(rng.integers(0, 5)))
-        digest.add([*result, info, env.fills().drop(columns="reason").to_numpy()])
+        digest.add([*result, info, env.fills().drop(columns=["reason", "timestamp"]).to_numpy()])
         if result[2] or result[3]:
             env.reset()
 

@@ -40,6 +40,8 @@ def test_ids():
 ], ids=str)  # fmt: skip
 @pytest.mark.parametrize("name", IDS)
 def test_check_env(name, arguments):
+    if "action_type" in arguments and "Sequential" not in name:
+        arguments = {"include_hold_action": False, "allow_short": True}
     env = gym.make(name, df=FRAME, **SMALL, **arguments).unwrapped
     with warnings.catch_warnings():
         warnings.simplefilter("error")

@@ -9,7 +9,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gym_trade import Market, SequentialEnv, VectorTradeEnv, parse_time_frame
-from gym_trade.types import REASON_NAMES
 from tests import markets, slow_market
 from tests.rollouts import assert_same
 
@@ -80,6 +79,9 @@ def action_of(env, rng):
     return int(rng.integers(0, env.action_space.n))
 
 
+REASON = 7  # its column in the frame of fills
+
+
 def history(env, until=None, seed=3):
     """All that has been seen up to an instant: (time, observation, reward, flags, info, fills)."""
     rng = np.random.default_rng(seed)
@@ -90,7 +92,7 @@ def history(env, until=None, seed=3):
         if until is not None and at > until:
             return seen
         info.pop("metrics", None)
-        fills = [row for row in np.asarray(env.engine.fills[0]).tolist() if row[-1]]
+        fills = list(env.unwrapped.fills().itertuples(index=False, name=None))
         seen.append((at, observation, reward, flags, info, fills))
         if any(flags) or at == until:
             return seen
@@ -168,7 +170,7 @@ def test_configurations_reach_what_they_are_for():
     for name in CONFIGURATIONS:
         for seed in range(3):
             for *_, fills in history(environment(FRAME, name), seed=seed):
-                reasons[name] |= {REASON_NAMES[fill[-1]] for fill in fills}
+                reasons[name] |= {fill[REASON] for fill in fills}
     assert "liquidation" in reasons["futures"]
     assert {"liquidation", "margin_call"} & reasons["isolated"]
     assert all("agent" in found for found in reasons.values())

@@ -37,7 +37,7 @@ def walk(env, level=2):
     while not over:
         observation, reward, terminated, over, info = env.step(level * (len(rows) % 2))
         rows.append((info["timestamp"], observation, reward, info["price"]))
-        filled += [int(fill.bar) for fill in env.engine.fills[0] if fill.reason]
+        filled += [int(bar) for bar in env.fills()["bar"]]
         assert not terminated
     return rows, filled
 

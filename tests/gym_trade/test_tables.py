@@ -181,9 +181,8 @@ def test_the_walk_shows_what_the_tables_hold(case):
         if over:
             break
         observation, _, terminated, over, info = env.step(decision % 2)
-        for fill in env.engine.fills[0]:
-            if fill.reason:  # at the first base bar that opens at or after the instant
-                assert (fill.bar, fill.reference_price) == (visible, slow.base[visible].open)
+        for fill in env.fills().itertuples():  # at the first base bar from the instant on
+            assert (fill.bar, fill.reference_price) == (visible, slow.base[visible].open)
         assert not terminated
         decision += 1
     assert decision == len(slow.instants) - 1
