@@ -98,9 +98,10 @@ class Engine:
         self._pool: ThreadPoolExecutor | None = None
         self._silent = empty_journal()
         self._gather()
+        self.decisions[:] = self.lanes["decision"]
 
     def _make_outputs(self, count: int) -> None:
-        self.rewards = np.zeros(count)
+        self.rewards, self.decisions = np.zeros(count), np.zeros(count, np.int64)
         self.terminated, self.truncated = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         custom = callable(self.config.reward)
         self.inputs = np.zeros((count if custom else 1, self.span if custom else 1, len(INPUTS)))
@@ -111,7 +112,9 @@ class Engine:
             plain(self.lanes, types.LANE_DTYPE), plain(self.rules, types.RULES_DTYPE),
             plain(self.choices, types.CHOICE_DTYPE), self.market_arrays, self.windows,
         )  # fmt: skip
-        self._outputs = (self.finals, self.rewards, self.terminated, self.truncated, self.inputs)
+        self._outputs = (
+            self.finals, self.decisions, self.rewards, self.terminated, self.truncated, self.inputs,
+        )  # fmt: skip
 
     def __getstate__(self) -> dict[str, Any]:
         names = ("config", "num_envs", "autoreset", "threads", "recorded_lane", "recorder", "span",
@@ -141,7 +144,7 @@ class Engine:
         lanes["episode"][mask] += 1
         journal = self._silent if self.recorder is None else self.recorder.journal
         lane_loop.reset_lanes(
-            mask, observe_all, lanes, rules, market, windows, observations, journal
+            mask, observe_all, lanes, rules, market, windows, observations, self.decisions, journal
         )
 
     def step(self, actions: Int64, levels: Float64, observations: Float32) -> int:
@@ -206,6 +209,7 @@ class Engine:
         part._gather()
         part.step(actions, levels, observations)
         self.lanes[index] = part.lanes
+        self.decisions[index] = part.decisions
         return part.rewards, part.terminated, part.truncated
 
     def _custom_rewards(self) -> None:
@@ -234,11 +238,9 @@ class Engine:
 
     def decision_index(self) -> Int64:
         """Each lane's decision instant, counted within its own market."""
-        lanes = self._fixed[0]
-        index: Int64 = lanes["decision"]
         if len(self.markets) == 1:
-            return index.copy()
-        index = index - self.grid.first_decisions[lanes["market"]]
+            return self.decisions.copy()
+        index: Int64 = self.decisions - self.grid.first_decisions[self.lanes["market"]]
         return index
 
     def metrics(self, lane: int) -> dict[str, float]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import itertools
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pandas as pd
 
+from gym_trade.jit import jit
 from gym_trade.types import Float32, Float64
 from gym_trade.validation import MarketDataError
 
@@ -29,19 +31,39 @@ def trailing_mean(values: Float64, length: int) -> Float64:
     Returns:
         float64 (n,).
     """
-    count = len(values)
-    means = np.full(count, np.nan)
-    if count < length:
-        return means
-    padded = np.zeros(-(-count // length) * length)
-    padded[:count] = values
-    blocks = padded.reshape(-1, length)
-    heads = np.cumsum(blocks, axis=1).ravel()[:count]
-    tails = np.cumsum(blocks[:, ::-1], axis=1)[:, ::-1].ravel()[:count]
-    ends = np.arange(length - 1, count)
-    starts = ends - (length - 1)
-    means[length - 1 :] = np.where(starts % length == 0, heads[ends], tails[starts] + heads[ends])
-    return means / length
+    means = np.full(len(values), np.nan)
+    write_trailing_means(np.ascontiguousarray(values), length, np.zeros(length), means)
+    return means
+
+
+@jit
+def write_trailing_means(values: Float64, length: int, tails: Float64, out: Float64) -> None:
+    """Write the means of `trailing_mean`; `tails`, float64 (length,), is room to work in."""
+    last = length - 1
+    head = 0.0
+    for i in range(values.shape[0]):
+        place = i % length
+        head = values[i] if place == 0 else head + values[i]
+        if i >= last:
+            out[i] = (head if place == last else tails[place + 1] + head) / length
+        if place == last:  # the block is complete: the sums of its tails, for the next one
+            tail = values[i]
+            tails[last] = tail
+            for back in range(1, length):
+                tail = tail + values[i - back]
+                tails[last - back] = tail
+
+
+def _default_columns(bars: pd.DataFrame, window: int) -> Iterator[Float64]:
+    """The default features one after the other: together they would be large."""
+    closes = bars["close"].to_numpy(np.float64)
+    previous = np.concatenate(([np.nan], closes[:-1]))
+    yield np.log(bars["open"].to_numpy(np.float64) / previous)
+    yield np.log(bars["high"].to_numpy(np.float64) / closes)
+    yield np.log(bars["low"].to_numpy(np.float64) / closes)
+    yield np.log(closes / previous)
+    volume = np.log1p(bars["volume"].to_numpy(np.float64))
+    yield volume - trailing_mean(volume, window)
 
 
 def default_features(bars: pd.DataFrame, window: int) -> pd.DataFrame:
@@ -56,18 +78,7 @@ def default_features(bars: pd.DataFrame, window: int) -> pd.DataFrame:
         log(low / close), log(close / previous close), and log1p(volume) less its trailing mean.
         The rows that lack a previous close or a full mean hold NaN.
     """
-    opens, highs, lows, closes = (
-        bars[name].to_numpy(np.float64) for name in ("open", "high", "low", "close")
-    )
-    previous = np.concatenate(([np.nan], closes[:-1]))
-    volume = np.log1p(bars["volume"].to_numpy(np.float64))
-    columns = (
-        np.log(opens / previous),
-        np.log(highs / closes),
-        np.log(lows / closes),
-        np.log(closes / previous),
-        volume - trailing_mean(volume, window),
-    )
+    columns = _default_columns(bars, window)
     return pd.DataFrame(dict(zip(DEFAULT_NAMES, columns, strict=True)), index=bars.index)
 
 
@@ -153,18 +164,34 @@ def feature_matrix(
             raise ValueError("features='columns', but the input has no column named feature_*.")
         table = bars[ready]
     else:
-        table = default_features(bars, window)
-        if features is None and ready:
-            table = pd.concat([table, bars[ready]], axis=1)
+        return _finite(*_default_matrix(bars, window, ready if features is None else []), where)
     with np.errstate(over="ignore"):  # what float32 cannot hold is refused as inf below
         matrix = np.ascontiguousarray(table.to_numpy(np.float64)).astype(np.float32)
+    return _finite(matrix, list(table.columns), bars, where)
+
+
+def _default_matrix(
+    bars: pd.DataFrame, window: int, ready: list[str]
+) -> tuple[Float32, list[str], pd.DataFrame]:
+    """The default features and some ready columns, with their names and their bars."""
+    names = [*DEFAULT_NAMES, *ready]
+    matrix = np.empty((len(bars), len(names)), np.float32)
+    more = (bars[name].to_numpy(np.float64) for name in ready)
+    with np.errstate(over="ignore"):
+        for number, column in enumerate(itertools.chain(_default_columns(bars, window), more)):
+            matrix[:, number] = column
+    return matrix, names, bars
+
+
+def _finite(matrix: Float32, names: list[str], bars: pd.DataFrame, where: str) -> Float32:
+    """The matrix, if it is finite from its first complete row on."""
     finite = np.asarray(np.isfinite(matrix).all(axis=1))
     first = int(finite.argmax()) if finite.any() else len(matrix)
     if not finite[first:].all():
         row = first + int((~finite[first:]).argmax())
         column = int((~np.isfinite(matrix[row])).argmax())
         raise MarketDataError(
-            f"feature {table.columns[column]!r} of {where} is {matrix[row, column]} at "
+            f"feature {names[column]!r} of {where} is {matrix[row, column]} at "
             f"{bars.index[row]}; after the first complete row every value must be finite. Fill or "
             "drop it in the feature's own way (an environment never does)."
         )

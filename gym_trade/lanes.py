@@ -26,8 +26,9 @@ from gym_trade.types import (
     Windows,
 )
 
-# How many lanes ahead the kernel asks for memory.
-FAR_AHEAD, AHEAD = 12, 4
+# How many lanes ahead the kernel asks for the memory of a step, and how many lanes behind it copies
+# the windows that it has asked for.
+FAR_AHEAD, DELAY = 12, 4
 FLOATS_A_LINE = 16
 BIN_WIDTH, BINS_A_LINE, MOST_BINS = 4, 2, 64
 
@@ -41,6 +42,7 @@ def reset_lanes(
     market: MarketArrays,
     windows: Windows,
     observations: Float32,
+    decisions: Int64,
     journal: Journal,
 ) -> None:
     """Begin the episode whose number stands in each lane that `mask` (bool (n,)) names.
@@ -54,6 +56,7 @@ def reset_lanes(
         if mask[i]:
             recorded = i == rules[0].recorded_lane
             reset_lane(lanes[i], rules[0], market, journal if recorded else unrecorded)
+            decisions[i] = lanes[i].decision
         if mask[i] or observe_all:
             observe(lanes[i], rules[0], windows, observations[i])
 
@@ -92,14 +95,48 @@ def look_far_ahead(lane: Record, rules: Record, market: MarketArrays, windows: W
 
 @jit
 def look_ahead(lane: Record, windows: Windows) -> None:
-    """Ask for the windows that a lane shows after its next step."""
+    """Ask for the windows that a lane is about to show."""
     starts, lengths, features = windows
-    decision = lane.decision + 1
     for frame in range(lengths.shape[0]):
-        if decision < starts.shape[0]:
-            begin = starts[decision, frame]
-            for offset in range(0, lengths[frame] + FLOATS_A_LINE - 1, FLOATS_A_LINE):
-                prefetch(features, begin + offset)
+        begin = starts[lane.decision, frame]
+        for offset in range(0, lengths[frame] + FLOATS_A_LINE - 1, FLOATS_A_LINE):
+            prefetch(features, begin + offset)
+
+
+@jit
+def advance_lane(
+    i: int,
+    lane: Record,
+    rule: Record,
+    choices: Record,
+    market: MarketArrays,
+    actions: Int64,
+    levels: Float64,
+    out: Outputs,
+    journal: Journal,
+) -> int:
+    """Step lane `i`, or begin its next episode; see `step_lanes`. Returns 1 where it has ended."""
+    _, _, _, rewards, terminated, truncated, inputs = out
+    if lane.ended != 0 and rule.autoreset == NEXT_STEP:
+        lane.episode += 1
+        reset_lane(lane, rule, market, journal)
+        rewards[i] = 0.0
+        terminated[i] = truncated[i] = False
+        if rule.reward == CUSTOM:
+            write_inputs(lane, lane.equity, False, False, inputs[i, 0])
+        return 0
+    wanted = inputs[i if rule.reward == CUSTOM else 0]
+    if rule.steps_kind == ROLLOUT:
+        rewards[i] = roll_lane(lane, rule, choices, market, actions[i], journal, wanted)
+        terminated[i], truncated[i] = True, False
+        return 1
+    action = actions[i] if rule.continuous == 0 else 0
+    level = levels[i] if rule.continuous != 0 else 0.0
+    terminated[i], truncated[i] = step_lane(
+        lane, rule, choices, market, action, level, journal, wanted[0]
+    )
+    rewards[i] = lane.reward
+    return lane.ended
 
 
 @jit
@@ -134,8 +171,8 @@ def step_lanes(
         windows: See `observe`.
         actions: int64 (n,), indices of choices; (0,) where actions are continuous.
         levels: float64 (n,), continuous actions; (0,) where they are indices.
-        out: (observations, final observations, rewards, terminated, truncated, inputs); final
-            observations are written in SAME_STEP mode only, for ended lanes; inputs, float64
+        out: (observations, final observations, decisions, rewards, terminated, truncated, inputs);
+            final observations are written in SAME_STEP mode only, for ended lanes; inputs, float64
             (n, decision steps, inputs), is written for a custom reward only, else n = 1.
         journal: (fills, marks) of the recorded lane, see `journal`; both empty where none is.
 
@@ -143,7 +180,7 @@ def step_lanes(
         The number of lanes of this share that have ended with this step; or, where an action is
         refused, -1 less its lane.
     """
-    observations, finals, rewards, terminated, truncated, inputs = out
+    observations, finals, decisions, _, _, _, _ = out
     rule = rules[0]
     refused = refused_action(actions, levels, choices.shape[0])
     if refused >= 0:
@@ -152,34 +189,21 @@ def step_lanes(
     unrecorded = (fills[:0], marks[:0])
     n_ended = 0
     count = end - begin
-    for i in range(begin, end):
-        # beyond the last lane come the first ones, which have stepped: that is for the next call
-        look_far_ahead(lanes[begin + (i - begin + FAR_AHEAD) % count], rule, market, windows)
-        look_ahead(lanes[begin + (i - begin + AHEAD) % count], windows)
-        lane = lanes[i]
-        written = journal if i == rule.recorded_lane else unrecorded
-        if lane.ended != 0 and rule.autoreset == NEXT_STEP:
-            lane.episode += 1
-            reset_lane(lane, rule, market, written)
-            rewards[i] = 0.0
-            terminated[i] = truncated[i] = False
-            if rule.reward == CUSTOM:
-                write_inputs(lane, lane.equity, False, False, inputs[i, 0])
-        else:
-            row = inputs[i if rule.reward == CUSTOM else 0]
-            if rule.steps_kind == ROLLOUT:
-                rewards[i] = roll_lane(lane, rule, choices, market, actions[i], written, row)
-                terminated[i], truncated[i] = True, False
-            else:
-                action = actions[i] if rule.continuous == 0 else 0
-                level = levels[i] if rule.continuous != 0 else 0.0
-                terminated[i], truncated[i] = step_lane(
-                    lane, rule, choices, market, action, level, written, row[0]
-                )
-                rewards[i] = lane.reward
-            n_ended += lane.ended
-            if lane.ended != 0 and rule.autoreset == SAME_STEP:
-                observe(lane, rule, windows, finals[i])
-                continue  # the facade reads the ended lane's metrics, then resets it
-        observe(lane, rule, windows, observations[i])
+    delay = DELAY if windows[1].shape[0] > 0 else 0
+    for i in range(begin, end + delay):
+        if i < end:
+            # beyond the last lane come the first ones, which have stepped: for the next call
+            ahead = lanes[begin + (i - begin + FAR_AHEAD) % count]
+            look_far_ahead(ahead, rule, market, windows)
+            written = journal if i == rule.recorded_lane else unrecorded
+            n_ended += advance_lane(
+                i, lanes[i], rule, choices, market, actions, levels, out, written
+            )
+            decisions[i] = lanes[i].decision
+            look_ahead(lanes[i], windows)
+        shown = i - delay
+        if shown >= begin:
+            # in SAME_STEP mode the facade reads an ended lane's metrics, then resets it
+            final = lanes[shown].ended != 0 and rule.autoreset == SAME_STEP
+            observe(lanes[shown], rule, windows, finals[shown] if final else observations[shown])
     return n_ended

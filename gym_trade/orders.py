@@ -44,11 +44,9 @@ def order_quantity(
     equity = equity_at(account, buy_price)
     if equity <= 0.0:
         return 0.0, False
-    quantity = (exposure * equity - held * buy_price) / (
-        buy_price * (1.0 + exposure * rules.fee_rate)
-    )
-    if quantity > 0.0:
-        return quantity, True
+    missing = exposure * equity - held * buy_price
+    if missing > 0.0:  # its sign decides: a quotient would only come later
+        return missing / (buy_price * (1.0 + exposure * rules.fee_rate)), True
     equity = equity_at(account, sell_price)
     if equity <= 0.0:
         return 0.0, False

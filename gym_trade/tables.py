@@ -118,7 +118,7 @@ def resample(
     }
     columns.update({name: values[ends - 1] for name, values in extras.items()})
     index = pd.DatetimeIndex(opens.view("datetime64[ns]"), name="timestamp")
-    return pd.DataFrame(columns, index=index)
+    return pd.DataFrame(columns, index=index, copy=False)
 
 
 def build_tables(

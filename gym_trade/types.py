@@ -23,7 +23,7 @@ Record: TypeAlias = Any
 # see `kernel.step_lanes`.
 MarketArrays: TypeAlias = tuple[Float64, Float64, Int64, Float64, Int64]
 Windows: TypeAlias = tuple[Int64, Int64, Float32]
-Outputs: TypeAlias = tuple[Float32, Float32, Float64, Bool, Bool, Float64]
+Outputs: TypeAlias = tuple[Float32, Float32, Int64, Float64, Bool, Bool, Float64]
 Journal: TypeAlias = tuple[Record, Record]
 
 # Columns of a market's bar matrix, float64 (bars, 4): one bar is one half of a cache line.
@@ -86,10 +86,11 @@ _LANE_FIELDS = (
     ("price", np.float64),
     ("exposure", np.float64),  # notional over equity; 0 where equity is not positive
     ("n_returns", np.int64),
-    ("return_mean", np.float64),
+    ("first_return", np.float64),
+    ("return_total", np.float64),  # of the returns less the first one, as are the squares
     ("return_squares", np.float64),
-    ("downside_squares", np.float64),
     # the other moments, and those of the differential Sharpe ratio
+    ("downside_squares", np.float64),
     ("peak_equity", np.float64),
     ("max_drawdown", np.float64),
     ("drawdown_steps", np.int64),
