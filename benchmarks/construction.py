@@ -1,10 +1,9 @@
 """Print what a market and its environment cost to make; run in a fresh process.
 
-``python -m benchmarks.construction BARS.npy LANES BUDGET`` reads float64 (5, bars), makes the
+``python -m benchmarks.construction BARS.npy LANES`` reads float64 (5, bars), makes the
 frame, and prints the seconds of ``Market(frame)``, of the environment with its first reset, and
-the peak of resident memory above that of the process with the frame. BUDGET is the number of bytes
-that ready-made observation rows may take, or "default". The interpreter, the imports and the frame
-are made before the clock starts; loading compiled code counts.
+the peak of resident memory above that of the process with the frame. The interpreter, the imports
+and the frame are made before the clock starts; loading compiled code counts.
 """
 
 import json
@@ -18,7 +17,6 @@ import numpy as np
 import pandas as pd
 
 import gym_trade
-from gym_trade import engine
 
 
 def peak_bytes() -> int:
@@ -39,9 +37,7 @@ def peak_bytes() -> int:
 
 def main() -> None:
     """Read the bars, make the market and the environment, print."""
-    path, lanes, budget = sys.argv[1:]
-    if budget != "default":
-        engine.ROW_BUDGET_BYTES = int(budget)
+    path, lanes = sys.argv[1:]
     values = np.load(path)
     index = pd.date_range("2020-01-01", periods=values.shape[1], freq="1min", name="timestamp")
     columns = ["open", "high", "low", "close", "volume"]

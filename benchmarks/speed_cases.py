@@ -154,6 +154,5 @@ SWEEP_EPISODE_STEPS = 500  # the smallest of these markets has 1437 decisions
 # From fresh processes.
 CONSTRUCTION_BARS = MARKET_BARS[-1]
 CONSTRUCTION_SECONDS_AIM = 6.0
-ROW_BUDGETS = {"off": 0, "on": 4 << 30}  # bytes that joined observation rows may take
-CONSTRUCTION_BYTES_AIMS = {"off": 1e9, "on": 2.5e9}
+CONSTRUCTION_BYTES_AIM = 1e9
 WARM_SECONDS_AIM = 2.0

@@ -15,8 +15,7 @@ import numpy as np
 import gym_trade
 from benchmarks.machine import ROOT
 from benchmarks.speed import Rounds
-from benchmarks.speed_cases import MACHINE_LANES, ROW_BUDGETS
-from gym_trade import engine
+from benchmarks.speed_cases import MACHINE_LANES
 
 STARTS = {"scalar": 0, "64 lanes": 64}
 SMALL_BARS = 8_000
@@ -54,27 +53,20 @@ def first_steps(repeats: int) -> dict[str, dict[str, float]]:
     return values.spreads()
 
 
-def construction(bars: int, repeats: int, seed: int) -> dict[str, dict[str, dict[str, float]]]:
+def construction(bars: int, repeats: int, seed: int) -> dict[str, dict[str, float]]:
     """Seconds and memory of making a large market's environment.
 
     Returns:
-        "off" and "on" (observation rows joined or not; "default" where the engine has no such
-        choice) -> seconds and bytes, each with its median, smallest and largest.
+        Seconds and bytes by name, each with its median, smallest and largest.
     """
-    budgets: dict[str, Any] = {"default": "default"}
-    if hasattr(engine, "ROW_BUDGET_BYTES"):
-        budgets = dict(ROW_BUDGETS)
-    results = {}
+    values = Rounds()
     with tempfile.TemporaryDirectory() as folder:
         small, large = Path(folder) / "small.npy", Path(folder) / "large.npy"
         for path, count in ((small, SMALL_BARS), (large, bars)):
             frame = gym_trade.synthetic.make_frame(n_bars=count, seed=seed)
             np.save(path, np.ascontiguousarray(frame.to_numpy().T))
-        for name, budget in budgets.items():
-            fresh("construction", small, MACHINE_LANES, budget)  # everything is compiled after it
-            values = Rounds()
-            for _ in range(repeats):
-                for key, value in fresh("construction", large, MACHINE_LANES, budget).items():
-                    values.add(key, value)
-            results[name] = values.spreads()
-    return results
+        fresh("construction", small, MACHINE_LANES)  # everything is compiled after it
+        for _ in range(repeats):
+            for key, value in fresh("construction", large, MACHINE_LANES).items():
+                values.add(key, value)
+    return values.spreads()

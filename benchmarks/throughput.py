@@ -97,7 +97,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         market = comparer.markets[None]
         say("fresh processes")
         starts = startup.first_steps(arguments.repeats)
-        joined = startup.construction(max(sizes), arguments.repeats, seed)
+        cost = startup.construction(max(sizes), arguments.repeats, seed)
         for number in range(rounds):
             say(f"round {number + 1} of {rounds}")
             comparer.run_round()
@@ -122,7 +122,7 @@ def measure(arguments: argparse.Namespace) -> dict[str, Any]:
         "limit": limit.spreads(),
         "lanes": lanes.spreads(),
         "market_bars": market_bars,
-        "construction": {"bars": max(sizes), "joined": joined},
+        "construction": {"bars": max(sizes), "cost": cost},
         "startup": starts,
     }
 

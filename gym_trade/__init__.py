@@ -7,6 +7,7 @@ and ``Trade-VectorSequential-v0``, so that ``gymnasium.make`` and ``gymnasium.ma
 from gymnasium.envs.registration import register, registry
 
 from gym_trade import metrics, synthetic
+from gym_trade.base_config import Choice, TradeConfig
 from gym_trade.config import OneStepConfig, SequentialConfig, SLTPConfig
 from gym_trade.envs import OneStepEnv, SequentialEnv, SLTPEnv, TradeEnv
 from gym_trade.features import check_look_ahead, default_features
@@ -18,6 +19,7 @@ from gym_trade.vector import VectorOneStepEnv, VectorSLTPEnv, VectorTradeEnv
 __version__ = "0.1.0"
 
 __all__ = [
+    "Choice",
     "Market",
     "MarketDataError",
     "OneStepConfig",
@@ -27,6 +29,7 @@ __all__ = [
     "SequentialConfig",
     "SequentialEnv",
     "TimeFrame",
+    "TradeConfig",
     "TradeEnv",
     "VectorOneStepEnv",
     "VectorSLTPEnv",

@@ -4,15 +4,31 @@ from __future__ import annotations
 
 import numpy as np
 
-from gym_trade import SequentialEnv, VectorTradeEnv, types
-from tests import markets
+from gym_trade import (
+    OneStepEnv,
+    SequentialEnv,
+    SLTPEnv,
+    VectorOneStepEnv,
+    VectorSLTPEnv,
+    VectorTradeEnv,
+    types,
+)
+from tests import markets, slow_market
 
 # One short window and a decision every five minutes: construction and steps are cheap.
 SMALL = {"time_frames": ["1min"], "window_sizes": 4, "execute_on": "5min"}
 
 FRAMES = {"one": markets.bars(500, seed=1), "two": markets.bars(400, seed=2, volatility=0.004)}
 
+# The scalar and the vector class of each environment.
+CLASSES = {
+    "Sequential": (SequentialEnv, VectorTradeEnv),
+    "SLTP": (SLTPEnv, VectorSLTPEnv),
+    "OneStep": (OneStepEnv, VectorOneStepEnv),
+}
+
 # Configurations that reach every part of a step: draws, refusals, liquidations, autoresets.
+# "kind" is a key of CLASSES, "Sequential" where it is left out.
 CONFIGURATIONS = {
     "spot": {"df": FRAMES["one"], "episode_steps": 9},
     "wild": {
@@ -27,22 +43,49 @@ CONFIGURATIONS = {
         "reward": "drawdown_penalty", "episode_steps": 7, "observation": "flat",
     },
     "index": {"df": FRAMES, "allow_short": True, "observation": "index"},
+    "brackets": {
+        "kind": "SLTP", "df": FRAMES, "leverage": 40, "slippage": 0.002,
+        "slippage_model": "uniform", "initial_cash": (500.0, 20_000.0), "episode_steps": 12,
+        "bankrupt_threshold": 0.3, "reward": "differential_sharpe",
+        "stoploss_levels": (-0.005, -0.05), "takeprofit_levels": (0.006, 0.02),
+        "include_close_action": True, "replace_brackets": True, "position_fraction": 0.9,
+        "lot_size": 0.01, "min_notional": 30_000.0, "funding_rate": 0.001,
+    },
+    "locked": {
+        "kind": "SLTP", "df": FRAMES["two"], "leverage": 25, "fill_at": "close", "slippage": 0.001,
+        "margin_mode": "isolated", "margin_call_threshold": 0.6, "lock_until_exit": True,
+        "stoploss_levels": (-0.01,), "takeprofit_levels": (0.004, 0.5), "position_fraction": 0.3,
+        "include_hold_action": False, "reward": slow_market.gain, "episode_steps": 8,
+        "observation": "flat",
+    },
+    "one step": {
+        "kind": "OneStep", "df": FRAMES, "leverage": 45, "slippage": 0.003, "rollout_steps": 14,
+        "slippage_model": "uniform", "initial_cash": (500.0, 20_000.0), "funding_rate": 0.001,
+        "stoploss_levels": (-0.008, -0.05), "takeprofit_levels": (0.01, 0.4), "lot_size": 0.01,
+        "min_notional": 60_000.0, "bankrupt_threshold": 0.4, "reward": "drawdown_penalty",
+    },
+    "left open": {
+        "kind": "OneStep", "df": FRAMES["one"], "allow_short": True, "close_at_end": False,
+        "rollout_steps": 9, "episode_steps": 7, "include_close_action": True, "slippage": 0.001,
+        "stoploss_levels": (-0.006,), "takeprofit_levels": (0.003, 0.1), "observation": "index",
+        "reward": slow_market.gain,
+    },
 }  # fmt: skip
 
 # Arguments under which a market that is flat until a crash is entered and left.
 CRASH = {"random_start": False, "start": "2023-01-02 00:30", "transaction_fee": 0.0}
 
 
-def scalar(frame=None, **arguments):
+def scalar(frame=None, kind="Sequential", **arguments):
     """A scalar environment on small windows; random bars with gaps unless a frame is given."""
     frame = markets.bars(600) if frame is None else frame
-    return SequentialEnv(df=frame, **(SMALL | arguments))
+    return CLASSES[kind][0](df=frame, **(SMALL | arguments))
 
 
-def vector(frame=None, **arguments):
+def vector(frame=None, kind="Sequential", **arguments):
     """Its vector counterpart."""
     frame = markets.bars(600) if frame is None else frame
-    return VectorTradeEnv(df=frame, **(SMALL | arguments))
+    return CLASSES[kind][1](df=frame, **(SMALL | arguments))
 
 
 def flat_then(count, price, *, at, start=100.0):
@@ -88,9 +131,9 @@ def configured_scalar(name, **changes):
 def draw(env, rng, count=None):
     """Random actions for a vector environment; uniform over the box for continuous ones."""
     count = count or env.num_envs
-    if env.action_levels is None:
+    if env.config.continuous:
         return rng.uniform(-1.0, 1.0, (count, 1)).astype(np.float32)
-    return rng.integers(0, len(env.action_levels), count)
+    return rng.integers(0, env.single_action_space.n, count)
 
 
 def lane_of(engine, lane=0):

@@ -1,4 +1,4 @@
-"""The README's code runs, its tables are those of the results, and CI runs its commands."""
+"""The code of the README and the guides runs, its tables are those of the results, and CI runs its commands."""
 
 from __future__ import annotations
 
@@ -13,8 +13,17 @@ import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
-BLOCKS = re.findall(r"^```(\w+)\n(.*?)^```", README, re.DOTALL | re.MULTILINE)
-PYTHON = [code for language, code in BLOCKS if language == "python"]
+
+
+def blocks(text: str) -> list[tuple[str, str]]:
+    return re.findall(r"^```(\w+)\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+BLOCKS = blocks(README)
+GUIDES = [
+    block for path in sorted((ROOT / "docs").glob("*.md")) for block in blocks(path.read_text())
+]
+PYTHON = [code for language, code in BLOCKS + GUIDES if language == "python"]
 SHELL = [code for language, code in BLOCKS if language == "bash"]
 # What makes a README command quick: the last mention of a flag wins.
 QUICK = {
@@ -29,7 +38,7 @@ def commands() -> list[str]:
 
 
 def test_there_is_something_to_run():
-    assert len(PYTHON) >= 2
+    assert len(PYTHON) >= 6 and len(GUIDES) >= 4
     assert any("pip install" in command for command in commands())
 
 

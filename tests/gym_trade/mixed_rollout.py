@@ -14,7 +14,7 @@ import numpy as np
 
 from gym_trade import accounting, metrics, philox, synthetic, types
 from gym_trade.types import REWARDS
-from tests import markets
+from tests import markets, slow_market
 from tests.accounts import account, rules
 from tests.rollouts import CONFIGURATIONS, configured, configured_scalar, draw, vector
 
@@ -73,10 +73,28 @@ def scalar_rollout(digest, name, **arguments):
     rng = np.random.default_rng(0)
     env.reset(seed=5)
     for _ in range(60):
-        *result, info = env.step(int(rng.integers(0, 5)))
+        *result, info = env.step(int(rng.integers(0, env.action_space.n)))
         digest.add([*result, info, env.fills().drop(columns=["reason", "timestamp"]).to_numpy()])
         if result[2] or result[3]:
             env.reset()
+
+
+def recorded_rollouts(digest, kind, **arguments):
+    """A recorded lane whose episodes, of up to 320 decisions, outgrow the journal's first size."""
+    frame = markets.bars(700, volatility=0.002)
+    env = vector(
+        frame, kind, num_envs=3, record_lane=1, execute_on="1min", leverage=3, slippage=0.001,
+        slippage_model="uniform", **arguments,
+    )  # fmt: skip
+    rng, longest = np.random.default_rng(0), 0
+    env.reset(seed=5)
+    for _ in range(330 if kind == "SLTP" else 6):
+        digest.add(env.step(draw(env, rng)))
+        if env.engine.lanes.ended[1]:
+            frames = (env.history(), env.all_fills(), env.trades())
+            digest.add([frame.select_dtypes(float).to_numpy() for frame in frames])
+            longest = max(longest, len(frames[0]))
+    assert longest > 300, longest
 
 
 def bracket_walks(digest):
@@ -112,8 +130,17 @@ def sections():
         digest = done[reward] = Digest()
         vector_rollout(digest, "wild", autoreset_mode="NextStep", reward=reward, min_notional=0.0)
     for margin_mode in ("cross", "isolated"):
-        digest = done[margin_mode] = Digest()
-        scalar_rollout(digest, "wild", margin_mode=margin_mode)
+        for name in ("wild", "brackets", "one step"):
+            digest = done[f"{margin_mode} {name}"] = Digest()
+            scalar_rollout(digest, name, margin_mode=margin_mode)
+    far = {"stoploss_levels": (-0.3,), "takeprofit_levels": (0.9,)}
+    near = {"stoploss_levels": (-0.004, -0.01), "takeprofit_levels": (0.005,)}
+    for custom in (False, True):
+        chosen = {"reward": slow_market.gain} if custom else {}
+        digest = done[f"recorded SLTP {custom}"] = Digest()
+        recorded_rollouts(digest, "SLTP", episode_steps=320, **near, **chosen)
+        digest = done[f"recorded OneStep {custom}"] = Digest()
+        recorded_rollouts(digest, "OneStep", rollout_steps=320, **far, **chosen)
     bracket_walks(done.setdefault("brackets", Digest()))
     done["market"] = Digest()
     done["market"].add(synthetic.make_frame(n_bars=300, seed=3).to_numpy())
