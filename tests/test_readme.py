@@ -1,4 +1,4 @@
-"""The code of the README and the guides runs, its tables are those of the results, and CI runs its commands."""
+"""The documents' code runs, the README's tables are those of the results, CI runs its commands."""
 
 from __future__ import annotations
 
@@ -20,9 +20,7 @@ def blocks(text: str) -> list[tuple[str, str]]:
 
 
 BLOCKS = blocks(README)
-GUIDES = [
-    block for path in sorted((ROOT / "docs").glob("*.md")) for block in blocks(path.read_text())
-]
+GUIDES = [found for path in (ROOT / "docs").glob("*.md") for found in blocks(path.read_text())]
 PYTHON = [code for language, code in BLOCKS + GUIDES if language == "python"]
 SHELL = [code for language, code in BLOCKS if language == "bash"]
 # What makes a README command quick: the last mention of a flag wins.
