@@ -192,9 +192,10 @@ def step_lanes(
     delay = DELAY if windows[1].shape[0] > 0 else 0
     for i in range(begin, end + delay):
         if i < end:
-            # beyond the last lane come the first ones, which have stepped: for the next call
-            ahead = lanes[begin + (i - begin + FAR_AHEAD) % count]
-            look_far_ahead(ahead, rule, market, windows)
+            ahead = i + FAR_AHEAD
+            while ahead >= end:  # beyond the last lane come the first ones, for the next call
+                ahead -= count
+            look_far_ahead(lanes[ahead], rule, market, windows)
             written = journal if i == rule.recorded_lane else unrecorded
             n_ended += advance_lane(
                 i, lanes[i], rule, choices, market, actions, levels, out, written

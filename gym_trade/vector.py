@@ -27,6 +27,8 @@ from gym_trade.spaces import Part, action_space, flat_layout, observation_space,
 from gym_trade.types import Bool, Float32, Float64, Int64
 from gym_trade.views import LaneViews
 
+BLANK = 255  # white
+
 
 class VectorTradeEnv(LaneViews, VectorEnv[Any, Any, Any]):
     """Many lanes of an environment, stepped together by one jitted kernel.
@@ -170,13 +172,19 @@ class VectorTradeEnv(LaneViews, VectorEnv[Any, Any, Any]):
         return split(engine, self._dtype, observations), rewards, terminated, truncated, info
 
     def render(self) -> tuple[Any, ...] | None:
-        """The recorded lane's episode so far, as a tuple of one frame; None for "human".
+        """A frame a lane, as Gymnasium's wrappers expect them; None for "human" and no mode.
+
+        The recorded lane's shows its episode so far, the others' are blank and the same array.
 
         Raises:
             RuntimeError: Before the first reset, or "human" without a display.
         """
         frame = self._pictures.render(self.engine)
-        return None if frame is None else (frame,)
+        if frame is None:
+            return None
+        frames = [np.full_like(frame, BLANK)] * self.num_envs
+        frames[self.engine.recorded_lane or 0] = frame
+        return tuple(frames)
 
     def close_extras(self, **kwargs: Any) -> None:
         """Stop the threads and close the window."""

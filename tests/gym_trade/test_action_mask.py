@@ -8,8 +8,7 @@ import pickle
 import numpy as np
 import pytest
 
-from tests import markets
-from tests.rollouts import CRASH, SMALL, assert_same, draw, flat_then, scalar, vector
+from tests.rollouts import CRASH, assert_same, draw, flat_then, scalar, vector
 from tests.rollouts import configured as make
 
 # Arguments, and the masks when flat, long and short: hold, close, 2 x long, 2 x short.
@@ -80,8 +79,10 @@ def copies(env):
 
 @pytest.mark.parametrize("name", [name for name in TABLE if "no hold" not in name])
 def test_a_masked_action_is_hold_and_the_others_are_not(name):
-    """At every state of a run, on copies of the environment; fills by leverage 1, so no gap
-    liquidates before the order does."""
+    """At every state of a run, on copies of the environment.
+
+    At leverage 1 no open liquidates before the order: that is the next test's.
+    """
     env = make_env(name, reward="pnl", slippage=0.001, slippage_model="uniform")
     rng, changed, allowed = np.random.default_rng(1), set(), set()
     _, info = env.reset(seed=5)
@@ -237,4 +238,3 @@ def test_the_mask_of_a_market_that_is_flat_again():
     *_, info = env.step(0)
     assert info["exit_reason"] == "stop_loss"
     assert info["action_mask"].tolist() == [1] * 5
-    assert SMALL["execute_on"] == "5min" and len(markets.flat_bars(3)) == 3
