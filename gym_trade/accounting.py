@@ -10,7 +10,7 @@ Equity at price m is ``wallet + quantity * (m - entry_price)``.
 from __future__ import annotations
 
 from gym_trade.fills import equity_at, fill, slippage_rate, slipped
-from gym_trade.jit import jit
+from gym_trade.jit import jit, rare_jit
 from gym_trade.types import (
     CLOSE,
     HIGH,
@@ -66,7 +66,7 @@ def close_position(account: Record, rules: Record, reference_price: float, slipp
     go_flat(account)
 
 
-@jit
+@rare_jit
 def liquidate(
     account: Record, rules: Record, price: float, bar_open: float, slippage: float
 ) -> None:
@@ -185,7 +185,7 @@ def settle_funding(account: Record, rate: float, bar_open: float) -> None:
     account.funding += payment
 
 
-@jit
+@rare_jit
 def advance(
     account: Record, rules: Record, bars: Float64, funding: Float64, first: int, last: int
 ) -> tuple[int, int]:

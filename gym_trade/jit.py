@@ -92,9 +92,15 @@ def jit(function: Callable[..., Any]) -> Any:
     compiled numbers equal those of the plain Python function (``.py_func``) bit for bit.
 
     The function must not allocate: it writes into its caller's arrays. That lets it do without
-    reference counts, whose atomic additions cost several times what a step of a lane does.
+    reference counts, whose atomic additions cost several times what a step of a lane does. It is
+    inlined where it is called: passing arrays on costs more than most of these functions do.
     """
     return _compile(function, _nrt=False, forceinline=True)
+
+
+def rare_jit(function: Callable[..., Any]) -> Any:
+    """As `jit`, for what seldom runs: it stays out of line, and the common path short."""
+    return _compile(function, _nrt=False)
 
 
 def allocating_jit(function: Callable[..., Any]) -> Any:

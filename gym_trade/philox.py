@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from gym_trade.jit import jit
+from gym_trade.jit import jit, rare_jit
 
 Word: TypeAlias = Any  # a uint64 below 2**32
 
@@ -51,7 +51,7 @@ def philox(
     return c0, c1, c2, c3
 
 
-@jit
+@rare_jit
 def uniform(seed: int, episode: int, step: int, slot: int, domain: int) -> float:
     """One double in [0, 1) with 53 random bits, keyed by all five non-negative integers."""
     key = np.uint64(seed)

@@ -26,7 +26,9 @@ EQUAL = {
         "margin_call_threshold": 0.6, "position_fraction": 0.7, "min_notional": 40_000.0,
         "lot_size": 0.1, "reward": "differential_sharpe", "fill_at": "close",
     },
-    "custom": {"df": FRAMES, "rollout_steps": 11, "reward": slow_market.gain, **NEAR, **EVERY_ACTION},
+    "custom": {
+        "df": FRAMES, "rollout_steps": 11, "reward": slow_market.gain, **NEAR, **EVERY_ACTION,
+    },
     "to the end": {
         "df": FRAMES["one"], "rollout_steps": 6, "episode_steps": 20, "reward": "drawdown_penalty",
         "leverage": 20, "execute_on": "15min", "observation": "flat", **FAR,
@@ -277,7 +279,7 @@ def test_autoreset(mode):
             assert (rewards == 0.0).all()
             assert (env.account()["steps"] == 0).all()
         if mode == "SameStep":
-            assert list(info["final_info"]["exit_reason"])[0] == ""
+            assert info["final_info"]["exit_reason"][0] == ""  # lane 0 held
             assert all(final["account_state"][1] == 0.0 for final in info["final_obs"])
             assert (observation["account_state"][:, 0] == 0.0).all()
         if mode == "Disabled":

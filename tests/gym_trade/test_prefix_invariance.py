@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gym_trade import Market, SequentialEnv, VectorTradeEnv, parse_time_frame
+from gym_trade import Market, parse_time_frame
 from tests import markets, slow_market
-from tests.rollouts import assert_same
+from tests.rollouts import CLASSES, assert_same, draw
 
 PRICES = ["open", "high", "low", "close"]
 COUNT = 700
@@ -45,6 +45,17 @@ CONFIGURATIONS = {
     "another step": {"execute_on": "7min", "lot_size": 0.01, "min_notional": 100.0,
                      "reward": lambda equity, drawdown: equity - drawdown},
     "flat": {"observation": "flat", "initial_cash": (10.0, 1e6)},
+    "brackets": {"kind": "SLTP", "leverage": 20, "funding_rate": "funding_rate", "slippage": 0.002,
+                 "slippage_model": "uniform", "bankrupt_threshold": 0.01, "position_fraction": 0.8,
+                 "stoploss_levels": (-0.01, -0.2), "takeprofit_levels": (0.01, 0.04),
+                 "include_close_action": True, "replace_brackets": True},
+    "locked": {"kind": "SLTP", "allow_short": True, "fill_at": "close", "lock_until_exit": True,
+               "stoploss_levels": (-0.006,), "takeprofit_levels": (0.008, 0.3), "reward": "pnl"},
+    "one step": {"kind": "OneStep", "leverage": 20, "slippage": 0.002, "slippage_model": "uniform",
+                 "stoploss_levels": (-0.01, -0.2), "takeprofit_levels": (0.02, 0.5),
+                 "rollout_steps": 12, "funding_rate": "funding_rate", "random_start": True},
+    "left open": {"kind": "OneStep", "allow_short": True, "close_at_end": False,
+                  "rollout_steps": 7, "reward": lambda equity, price: equity - price},
 }  # fmt: skip
 
 
@@ -70,11 +81,12 @@ def later_than(instant, frame=FRAME):
 
 def environment(frame, name, **changes):
     arguments = {"random_start": False, "execute_on": "5min"} | WINDOWS | CONFIGURATIONS[name]
-    return SequentialEnv(df=frame, **(arguments | changes))
+    scalar, _ = CLASSES[arguments.pop("kind", "Sequential")]
+    return scalar(df=frame, **(arguments | changes))
 
 
 def action_of(env, rng):
-    if env.config.action_type == "continuous":
+    if env.config.continuous:
         return np.array([rng.uniform(-1.5, 1.5)], np.float32)
     return int(rng.integers(0, env.action_space.n))
 
@@ -92,6 +104,7 @@ def history(env, until=None, seed=3):
         if until is not None and at > until:
             return seen
         info.pop("metrics", None)
+        info["action_mask"] = info.get("action_mask", np.zeros(0)).tolist()
         fills = list(env.unwrapped.fills().itertuples(index=False, name=None))
         seen.append((at, observation, reward, flags, info, fills))
         if any(flags) or at == until:
@@ -124,7 +137,7 @@ def test_what_was_seen_does_not_change_with_what_comes(name, data, seed):
     assert_same_history(got, whole[: cut + 1])
 
 
-@pytest.mark.parametrize("name", ["futures", "random slippage", "at the close"])
+@pytest.mark.parametrize("name", ["futures", "random slippage", "at the close", "brackets"])
 def test_a_single_later_bar_anywhere(name):
     """One bar altered, wherever after t it lies, and whatever t is."""
     rng = np.random.default_rng(4)
@@ -138,7 +151,7 @@ def test_a_single_later_bar_anywhere(name):
         assert_same_history(got, whole[: cut + 1])
 
 
-@pytest.mark.parametrize("name", ["futures", "own features", "another step"])
+@pytest.mark.parametrize("name", ["futures", "own features", "another step", "locked"])
 def test_a_future_that_is_not_there(name):
     """Nothing that is seen up to t needs a bar after t to exist."""
     whole = history(environment(FRAME, name))
@@ -168,31 +181,59 @@ def test_the_test_itself_can_see_a_difference(name):
 def test_configurations_reach_what_they_are_for():
     reasons = {name: set() for name in CONFIGURATIONS}
     for name in CONFIGURATIONS:
+        env = environment(FRAME, name)
         for seed in range(3):
-            for *_, fills in history(environment(FRAME, name), seed=seed):
+            for *_, fills in history(env, seed=seed):
                 reasons[name] |= {fill[REASON] for fill in fills}
     assert "liquidation" in reasons["futures"]
     assert {"liquidation", "margin_call"} & reasons["isolated"]
+    assert {"liquidation", "stop_loss", "take_profit"} <= reasons["brackets"]
+    assert {"stop_loss", "take_profit"} <= reasons["locked"]
     assert all("agent" in found for found in reasons.values())
+
+
+@pytest.mark.parametrize("name", ["one step", "left open"])
+def test_bars_after_a_rollouts_end_change_nothing_of_it(name):
+    """Neither its journal; those up to its end do, which is when it knows of them."""
+    original = environment(FRAME, name, random_start=True)
+    reasons, lengths = set(), set()
+    for seed in range(12):
+        whole, marks = history(original, seed=seed), original.history()
+        changed = altered(FRAME, later_than(whole[1][0]), seed)
+        env = environment(changed, name, random_start=True)
+        assert_same_history(history(env, seed=seed), whole)
+        pd.testing.assert_frame_equal(env.history(), marks)
+        known = later_than(whole[0][0]) & ~later_than(whole[1][0])
+        env = environment(altered(FRAME, known, seed), name, random_start=True)
+        other = history(env, seed=seed)
+        assert_same_history(other[:1], whole[:1])
+        with pytest.raises(AssertionError):
+            assert_same_history(other, whole)
+        reasons |= {fill[REASON] for fill in whole[1][5]}
+        lengths.add(len(marks))
+    assert reasons >= ({"rollout_end", "stop_loss"} if name == "one step" else {"agent"})
+    assert len(lengths) > 1
 
 
 # --- many lanes -------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", ["random slippage", "futures", "flat"])
+@pytest.mark.parametrize(
+    "name", ["random slippage", "futures", "flat", "brackets", "one step", "left open"]
+)
 def test_no_lane_sees_what_comes(name):
     """Random starts, autoreset, one market of two altered: each lane up to its first bar after."""
     other = markets.bars(COUNT, 32).assign(feature_x=0.0, funding_rate=0.0)
     instant = pd.Timestamp("2023-01-03 03:00")
     changed = altered(FRAME, later_than(instant), 8)
     arguments = WINDOWS | CONFIGURATIONS[name] | {"episode_steps": 15, "execute_on": "5min"}
-    envs = [
-        VectorTradeEnv(df=[df, other], num_envs=40, **arguments) for df in (FRAME, changed)
-    ]  # fmt: skip
+    _, batch = CLASSES[arguments.pop("kind", "Sequential")]
+    envs = [batch(df=[df, other], num_envs=40, **arguments) for df in (FRAME, changed)]
     batches = [env.reset(seed=9)[0] for env in envs]
     blind = np.ones(40, bool)  # lanes that have not been beyond the instant
     rng, compared = np.random.default_rng(0), 0
-    for _ in range(60):
+    rounds = 4 if envs[0].config.rollout else 60  # sooner or later every lane starts late
+    for _ in range(rounds):
         at = np.array([
             envs[0].tables[market].instants[index]
             for market, index in zip(
@@ -210,7 +251,7 @@ def test_no_lane_sees_what_comes(name):
         ]  # fmt: skip
         np.testing.assert_array_equal(flat[0][blind], flat[1][blind])
         compared += int(blind.sum())
-        actions = rng.integers(0, len(envs[0].action_levels), 40)
+        actions = draw(envs[0], rng)
         results = [env.step(actions) for env in envs]
         batches = [result[0] for result in results]
         # a reward belongs to the instant that the step arrived at
@@ -224,7 +265,7 @@ def test_no_lane_sees_what_comes(name):
         for position in (1, 2, 3):
             left, right = (result[position][known] for result in results)
             np.testing.assert_array_equal(left, right)
-    assert 300 < compared < 40 * 60
+    assert 5 * rounds < compared < 40 * rounds
     assert 0 < blind.sum() < 40
 
 
