@@ -15,10 +15,13 @@ MARK_COLUMNS = (
     "stop_price", "target_price", "exposure", "steps_held", "fees_paid", "funding_paid",
     "exit_reason",
 )  # fmt: skip
-TRADE_COLUMNS = (
-    "entry_time", "exit_time", "direction", "quantity", "entry_price", "exit_price", "reason",
-    "pnl", "return", "fees", "slippage_cost", "steps_held",
-)  # fmt: skip
+# of each column its dtype, also where there is no row
+TRADE_COLUMNS = {
+    "entry_time": "datetime64[ns]", "exit_time": "datetime64[ns]", "direction": "int64",
+    "quantity": "float64", "entry_price": "float64", "exit_price": "float64", "reason": "object",
+    "pnl": "float64", "return": "float64", "fees": "float64", "slippage_cost": "float64",
+    "steps_held": "int64",
+}  # fmt: skip
 
 
 def _reasons(codes: Any) -> list[str]:
@@ -94,7 +97,7 @@ class History:
         frame["bar"] = bars
         opened = markets[self._market].open_ns[bars].view("datetime64[ns]")
         frame.insert(2, "timestamp", pd.DatetimeIndex(opened))
-        frame["reason"] = _reasons(frame["reason"])
+        frame["reason"] = np.array(_reasons(frame["reason"]), dtype=object)
         return frame
 
     def trades(self) -> pd.DataFrame:
@@ -128,10 +131,7 @@ class History:
             position = fill.position
         if trade is not None:
             rows.append(self._still_open(trade))
-        frame = pd.DataFrame(rows, columns=list(TRADE_COLUMNS))
-        for name in ("entry_time", "exit_time"):
-            frame[name] = pd.to_datetime(frame[name])
-        return frame
+        return pd.DataFrame(rows, columns=list(TRADE_COLUMNS)).astype(TRADE_COLUMNS)
 
     def _still_open(self, trade: dict[str, Any]) -> dict[str, Any]:
         lane = self._engine.lanes[self._recorder.lane]

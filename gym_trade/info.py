@@ -60,7 +60,7 @@ class LaneInfo:
     Amounts in quote currency; `position` in base units; `turnover` traded notional; `timestamp` the
     decision instant that the observation belongs to; `liquidated` and `exit_reason` of this step;
     counts of the episode; `market` where there are several; `action_mask` where brackets are
-    traded, int8 (actions,), 1 where the action would not be ignored.
+    traded, int8 (actions,), 0 where the action would be ignored, see `action_masks`.
     """
 
     def __init__(self, engine: Engine) -> None:
@@ -125,8 +125,9 @@ class LaneInfo:
 def action_masks(engine: Engine) -> npt.NDArray[np.int8] | None:
     """The action mask by direction: rows 0, 1, -1 of int8 (3, actions); None for levels.
 
-    An action is masked where it would change nothing whatever the market does. Where that is true
-    of every action, all are allowed: a mask must leave a choice.
+    An action is masked where the position as it stands would make it change nothing; only if the
+    next open liquidates that position first does it count after all. Where every action would
+    change nothing, all are allowed: a mask must leave a choice.
     """
     config = engine.config
     operations = [choice.operation for choice in config.choices] if not config.continuous else []

@@ -1,4 +1,4 @@
-"""Round trips worked out from fills and marks alone: one leg at a time, without the accounts.
+"""Histories of episodes: compared, and their round trips worked out from the fills alone.
 
 An independent reading of what `gym_trade.history.History.trades` says; it shares nothing with it.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import pandas as pd
+from pandas.testing import assert_frame_equal
 
 
 @dataclass
@@ -86,3 +87,13 @@ def _book(trips, running, fill):
         if len(quantities) == 2 and quantity == -before:
             running = None
     return running
+
+
+def frames_of(env):
+    env = env.unwrapped
+    return [env.history(), env.all_fills(), env.trades()]
+
+
+def assert_same_frames(left, right):
+    for one, other in zip(left, right, strict=True):
+        assert_frame_equal(one, other, check_exact=True)

@@ -15,9 +15,10 @@ from pandas.testing import assert_frame_equal
 from gym_trade import types
 from gym_trade.history import MARK_COLUMNS
 from tests import markets
-from tests.rollouts import CONFIGURATIONS, FRAMES, SMALL, configured, configured_scalar, draw
+from tests.rollouts import CONFIGURATIONS, FRAMES, SMALL, configured_scalar
 from tests.rollouts import scalar as make
 from tests.rollouts import vector as make_vector
+from tests.round_trips import assert_same_frames, frames_of
 
 ROLLOUTS = ("one step", "left open")
 MARK_KINDS = dict.fromkeys(MARK_COLUMNS, "float64") | {
@@ -78,16 +79,6 @@ def same_marks(got, expected):
     columns = [name for name in MARK_COLUMNS if name != "exposure"]
     assert_frame_equal(got[columns], expected[columns], check_exact=True)
     np.testing.assert_allclose(got["exposure"], expected["exposure"], rtol=1e-6, atol=1e-300)
-
-
-def frames_of(env):
-    env = env.unwrapped
-    return [env.history(), env.all_fills(), env.trades()]
-
-
-def assert_same_frames(left, right):
-    for one, other in zip(left, right, strict=True):
-        assert_frame_equal(one, other, check_exact=True)
 
 
 # --- equal to what was returned ---------------------------------------------------------
@@ -171,70 +162,6 @@ def test_the_fills_of_each_step_are_all_fills(name):
     last = fills.groupby("step").last()
     np.testing.assert_array_equal(last["position"], marks["position"].to_numpy()[last.index + 1])
     assert n_fills > 2
-
-
-# --- a vector's recorded lane -----------------------------------------------------------
-
-LANE = 2
-
-
-def follow(name, mode, steps=45):
-    """Step a vector and the scalar twin of its recorded lane; compares as it goes."""
-    env = configured(name, num_envs=4, record_lane=LANE, autoreset_mode=mode)
-    twin, rng, over, ends = configured_scalar(name), np.random.default_rng(3), False, 0
-    env.reset(seed=30), twin.reset(seed=30 + LANE)
-    for step in range(steps):
-        actions = draw(env, rng)
-        *_, terminated, truncated, _ = env.step(actions)
-        ended = (terminated | truncated)[LANE]
-        if over and mode == "NextStep":
-            twin.reset()
-            over = False
-        else:
-            *_, left, right, _ = twin.step(actions[LANE])
-            over = left or right
-            assert over == ended
-        ends += over
-        if over and mode == "SameStep":
-            twin.reset()
-            assert len(env.history()) == 1 and len(env.all_fills()) == 0
-        if step % 4 == 0 or over:
-            assert_same_frames(frames_of(env), frames_of(twin))
-        if mode == "Disabled" and (terminated | truncated).any():
-            env.reset(options={"reset_mask": terminated | truncated})
-            if over:
-                twin.reset()
-    assert ends > (0 if name == "index" else 3)
-
-
-@pytest.mark.parametrize("name", [name for name in CONFIGURATIONS if name != "index"])
-def test_a_recorded_lane_is_the_scalar_environment_of_its_seed(name):
-    follow(name, "NextStep")
-
-
-@pytest.mark.parametrize("mode", ["SameStep", "Disabled"])
-@pytest.mark.parametrize("name", ["wild", "locked", "one step"])
-def test_a_recorded_lane_in_the_other_autoreset_modes(name, mode):
-    follow(name, mode)
-
-
-@pytest.mark.parametrize("name", ["wild", "locked"])
-def test_a_lane_is_recorded_when_only_some_are_stepped(name):
-    env = configured(name, num_envs=4, record_lane=LANE, autoreset_mode="Disabled")
-    twin, rng = configured_scalar(name), np.random.default_rng(4)
-    env.reset(seed=30), twin.reset(seed=30 + LANE)
-    for step in range(24):
-        lanes = np.array([[3, LANE], [LANE], [0, 1], [1, LANE, 0]][step % 4])
-        actions = draw(env, rng, len(lanes))
-        env.step_lanes(lanes, actions)
-        if LANE in lanes:
-            twin.step(actions[list(lanes).index(LANE)])
-        assert_same_frames(frames_of(env), frames_of(twin))
-        ended = env.engine.lanes.ended == 1
-        if ended.any():
-            env.reset(options={"reset_mask": ended})
-            if ended[LANE]:
-                twin.reset()
 
 
 # --- long episodes ----------------------------------------------------------------------

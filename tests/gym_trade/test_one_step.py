@@ -70,6 +70,7 @@ def assert_same_account(rolled, stepped):
     pd.testing.assert_frame_equal(rolled.fills(), stepped.all_fills())
     histories = [env.history().drop(columns="action") for env in (rolled, stepped)]
     pd.testing.assert_frame_equal(*histories)
+    assert rolled.history()["action"].isna().tolist() == [True, False, *[True] * left["steps"]][:-1]
 
 
 @pytest.mark.parametrize("name", EQUAL)
@@ -169,6 +170,20 @@ def test_it_ends_early_when_it_is_flat(price, reason):
     env.reset(seed=0)
     env.step(0)
     assert steps_of(env) == 1  # hold leaves nothing to wait for
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_a_liquidation_at_an_open_ends_it_with_money_left(replace):
+    """The order is given once: what follows holds, also where it would open anew."""
+    env = scalar(
+        flat_then(160, 80.0, at=40), "OneStep", rollout_steps=9, leverage=10, position_fraction=0.3,
+        margin_mode="isolated", replace_brackets=replace, **CRASH | FAR,
+    )  # fmt: skip
+    env.reset(seed=0)
+    *_, info = env.step(1)
+    assert (steps_of(env), info["exit_reason"], info["position"]) == (3, "liquidation", 0.0)
+    assert list(env.fills()["reason"]) == ["agent", "liquidation"]
+    assert info["cash"] == pytest.approx(7000.0)
 
 
 @pytest.mark.parametrize("rollout, episode, length", [

@@ -1,0 +1,350 @@
+"""Gymnasium's wrappers and vectors of processes, specs and copies, around every environment."""
+
+from __future__ import annotations
+
+import copy
+import functools
+import os
+import pickle
+import subprocess
+import sys
+
+import gymnasium as gym
+import numpy as np
+import pytest
+from gymnasium import wrappers
+from gymnasium.envs.registration import EnvSpec
+from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
+from gymnasium.wrappers import vector as vector_wrappers
+
+import gym_trade
+from gym_trade import SLTPConfig, metrics
+from tests import worker_probe
+from tests.rollouts import (
+    CONFIGURATIONS,
+    FRAMES,
+    SMALL,
+    assert_same,
+    configured,
+    configured_scalar,
+    draw,
+    scalar,
+    vector,
+)
+from tests.round_trips import assert_same_frames, frames_of
+
+MODES = list(AutoresetMode)
+NEAR = {"stoploss_levels": (-0.004,), "takeprofit_levels": (0.006,), "allow_short": True}
+KINDS = {
+    "Sequential": {"allow_short": True}, "SLTP": NEAR, "OneStep": NEAR | {"rollout_steps": 6},
+}  # fmt: skip
+BRACKETED = [name for name in CONFIGURATIONS if "kind" in CONFIGURATIONS[name]]
+
+
+def same_steps(left, right):
+    for one, other in zip(left, right, strict=True):
+        for ours, theirs in zip(one, other, strict=True):
+            assert_same(ours, theirs)
+
+
+def episodes(env, actions, seed=0):
+    """All that is returned while some actions are taken, over resets."""
+    results = [env.reset(seed=seed)]
+    for action in actions:
+        results.append(env.step(action))
+        if results[-1][2] or results[-1][3]:
+            results.append(env.reset())
+    return results
+
+
+def choices(env, count, seed=0):
+    return np.random.default_rng(seed).integers(0, env.action_space.n, count).tolist()
+
+
+# --- wrappers of a scalar environment ---------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["SLTP", "OneStep"])
+def test_flattened_and_normalised_observations(kind):
+    plain = scalar(kind=kind, episode_steps=5, **KINDS[kind])
+    flat = wrappers.FlattenObservation(scalar(kind=kind, episode_steps=5, **KINDS[kind]))
+    normal = wrappers.NormalizeObservation(wrappers.FlattenObservation(
+        scalar(kind=kind, episode_steps=5, **KINDS[kind])
+    ))  # fmt: skip
+    actions = choices(plain, 30)
+    expected = [result[0] for result in episodes(plain, actions)]
+    flattened = [result[0] for result in episodes(flat, actions)]
+    space = plain.observation_space
+    for parts, row in zip(expected, flattened, strict=True):
+        assert row.dtype == np.float32 and row in flat.observation_space
+        assert_same(gym.spaces.unflatten(space, row), parts)
+    rows, whitened = np.array(flattened), [result[0] for result in episodes(normal, actions)]
+    for count in (5, 20, len(rows)):
+        seen = rows[:count].astype(np.float64)
+        assert normal.observation_space.shape == rows[0].shape
+        wanted = (rows[count - 1] - seen.mean(axis=0)) / np.sqrt(seen.var(axis=0) + 1e-8)
+        # the wrapper's running moments begin with a pseudo-count of 1e-4
+        np.testing.assert_allclose(whitened[count - 1], wanted, rtol=0.05, atol=0.05)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_normalised_rewards_are_the_rewards_scaled(kind):
+    plain, env = (scalar(kind=kind, episode_steps=5, **KINDS[kind]) for _ in range(2))
+    env = wrappers.NormalizeReward(env)
+    actions = choices(plain, 40)
+    results = [
+        [step for step in episodes(each, actions) if len(step) == 5] for each in (plain, env)
+    ]
+    rewards, scaled = (np.array([step[1] for step in steps]) for steps in results)
+    assert np.isfinite(scaled).all() and (np.sign(rewards) == np.sign(scaled)).all()
+    assert np.count_nonzero(rewards) > 5 and np.abs(scaled).max() < 11.0
+    same_steps([step[2:4] for step in results[0]], [step[2:4] for step in results[1]])
+
+
+@pytest.mark.parametrize("kind", ["SLTP", "OneStep"])
+def test_episode_statistics_and_time_limits(kind):
+    """Two wrappers of gym.make's own and one more; the environment's metrics stand beside them."""
+    env = gym.make(f"gym_trade:Trade-{kind}-v0", df=FRAMES["one"], max_episode_steps=4, **SMALL,
+                   **KINDS[kind])  # fmt: skip
+    env = wrappers.RecordEpisodeStatistics(env)
+    for seed in range(4):
+        env.reset(seed=seed)
+        rewards, over = [], False
+        while not over:
+            _, reward, terminated, truncated, info = env.step(1)
+            rewards.append(reward)
+            over = terminated or truncated
+        assert info["episode"]["l"] == len(rewards) == (1 if kind == "OneStep" else 4)
+        assert info["episode"]["r"] == pytest.approx(sum(rewards))
+        assert (terminated, truncated) == ((True, False) if kind == "OneStep" else (False, True))
+        # a limit that Gymnasium sets ends no episode of ours
+        assert ("metrics" in info) == (kind == "OneStep")
+    own = wrappers.RecordEpisodeStatistics(scalar(kind="SLTP", episode_steps=3))
+    own.reset(seed=0)
+    info = [own.step(1)[4] for _ in range(3)][-1]
+    assert info["metrics"].keys() == set(metrics.NAMES) and info["episode"]["l"] == 3
+
+
+# --- wrappers of a vector environment ---------------------------------------------------
+
+
+def pair(name, mode, count=3):
+    """A vector environment and Gymnasium's own of as many scalar ones."""
+    theirs = SyncVectorEnv(
+        [functools.partial(configured_scalar, name)] * count, autoreset_mode=mode
+    )
+    return configured(name, num_envs=count, autoreset_mode=mode), theirs
+
+
+def run(env, actions, seed=3):
+    """The steps of a wrapped vector environment; ended lanes are reset where it is for us to."""
+    results = [env.reset(seed=seed)]
+    for row in actions:
+        results.append(env.step(row))
+        ended = results[-1][2] | results[-1][3]
+        if env.metadata["autoreset_mode"] is AutoresetMode.DISABLED and ended.any():
+            results.append(env.reset(options={"reset_mask": ended.copy()}))
+    return results
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
+@pytest.mark.parametrize("name", ["wild", *BRACKETED])
+def test_record_episode_statistics(name, mode):
+    ours, theirs = map(vector_wrappers.RecordEpisodeStatistics, pair(name, mode))
+    rng = np.random.default_rng(0)
+    actions = [draw(ours.unwrapped, rng) for _ in range(30)]
+    ended = 0
+    for left, right in zip(run(ours, actions), run(theirs, actions), strict=True):
+        if len(left) == 2 or "episode" not in left[4]:
+            assert len(left) == 2 or "episode" not in right[4]
+            continue
+        for key in ("r", "l"):
+            np.testing.assert_array_equal(left[4]["episode"][key], right[4]["episode"][key])
+        assert_same(left[4]["_episode"], right[4]["_episode"])
+        np.testing.assert_array_equal(left[4]["_episode"], left[4]["_metrics"])
+        ended += left[4]["_episode"].sum()
+    assert ended == ours.episode_count == theirs.episode_count and ended > 5
+    assert list(ours.return_queue) == list(theirs.return_queue)
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
+@pytest.mark.parametrize("name", ["spot", "brackets", "one step"])
+def test_dict_info_to_list(name, mode):
+    """Each lane's metrics, masks and final infos, as plain dicts: those of scalar environments."""
+    ours, theirs = map(vector_wrappers.DictInfoToList, pair(name, mode))
+    rng, keys = np.random.default_rng(0), ("metrics", "action_mask", "final_obs", "final_info")
+    actions, met = [draw(ours.unwrapped, rng) for _ in range(15)], set()
+    for left, right in zip(run(ours, actions), run(theirs, actions), strict=True):
+        for our_info, their_info in zip(left[-1], right[-1], strict=True):
+            wanted = {key: their_info[key] for key in keys if key in their_info}
+            if mode is AutoresetMode.SAME_STEP and "final_info" in wanted:
+                wanted["metrics"] = wanted["final_info"]["metrics"]
+            assert_same(our_info, wanted)
+            met |= set(our_info)
+    finals = {"final_obs", "final_info"} if mode is AutoresetMode.SAME_STEP else set()
+    assert met == {"metrics"} | finals | ({"action_mask"} if name != "spot" else set())
+
+
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
+@pytest.mark.parametrize("kind", KINDS)
+def test_normalised_batches(kind, mode):
+    """Gymnasium normalises observations in NEXT_STEP mode only, and says so itself."""
+    arguments = KINDS[kind] | {"observation": "flat", "num_envs": 4, "episode_steps": 4}
+    env = vector(FRAMES["one"], kind, autoreset_mode=mode, **arguments)
+    rewarded = vector_wrappers.NormalizeReward(env)
+    if mode is not AutoresetMode.NEXT_STEP:
+        with pytest.raises(ValueError, match="NEXT_STEP"):
+            vector_wrappers.NormalizeObservation(rewarded)
+        return
+    env = vector_wrappers.NormalizeObservation(rewarded)
+    assert env.observation_space.shape == (4, env.single_observation_space.shape[0])
+    rng, batches, scaled = np.random.default_rng(0), [env.reset(seed=0)[0]], []
+    for _ in range(40):
+        observations, rewards, *_ = env.step(draw(env.unwrapped, rng, 4))
+        batches.append(observations)
+        scaled.append(rewards)
+    late = np.concatenate(batches[10:])
+    assert np.isfinite(late).all() and np.isfinite(scaled).all()
+    assert 0.3 < late.std() < 3.0 and abs(late.mean()) < 0.5 and np.abs(scaled).max() < 11.0
+
+
+# --- vectors of scalar environments -----------------------------------------------------
+
+
+@pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
+@pytest.mark.skipif(not os.path.exists("/proc/self/maps"), reason="needs Linux's /proc")
+@pytest.mark.parametrize("context, shared", [("fork", True), ("fork", False), ("spawn", True)])
+def test_processes_share_one_market(context, shared):
+    """Forked, they see the parent's memory; spawned, they map a file. Neither copies it."""
+    market = gym_trade.Market(FRAMES["one"])
+    arguments = {"df": market, "episode_steps": 4, **SMALL, **NEAR}
+    makers = [functools.partial(worker_probe.probed, **arguments)] * 2
+    processes = AsyncVectorEnv(makers, shared_memory=shared, context=context)
+    try:
+        same_process, ours = SyncVectorEnv(makers), vector(kind="SLTP", frame=market, num_envs=2,
+                                                          episode_steps=4, **NEAR)  # fmt: skip
+        assert all(env.unwrapped.markets[0] is market for env in same_process.envs)
+        results = [env.reset(seed=0) for env in (processes, same_process, ours)]
+        rng = np.random.default_rng(0)
+        for _ in range(12):
+            assert_same(*(result[0] for result in results[:2]))
+            assert_same(*(result[0] for result in results[1:]))
+            for result in results[1:]:
+                assert_same(results[0][-1]["action_mask"], result[-1]["action_mask"])
+            actions = rng.integers(0, 3, 2)
+            results = [env.step(actions) for env in (processes, same_process, ours)]
+            assert_same(results[0][1:4], results[2][1:4])
+        whereabouts = processes.call("whereabouts")
+        path = market.__reduce__()[1][0].path
+    finally:
+        processes.close()
+    assert len({os.getpid()} | {pid for pid, *_ in whereabouts}) == 3
+    for _, address, writeable, mapped in whereabouts:
+        assert not writeable
+        if context == "spawn":
+            assert mapped == [path]
+        else:
+            assert address == market.bars.ctypes.data
+
+
+# --- copies -----------------------------------------------------------------------------
+
+
+COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda env: pickle.loads(pickle.dumps(env))}
+
+
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("name", CONFIGURATIONS)
+def test_a_scalar_copy_in_mid_episode_continues_identically(name, duplicate):
+    env = configured_scalar(name)
+    env.reset(seed=4)
+    rng, steps = np.random.default_rng(0), 1 if env.config.rollout else 3
+    draws = [draw(env_like(env), rng, 1)[0] for _ in range(20)]
+    for action in draws[:steps]:
+        env.step(action)
+    twin = duplicate(env)
+    kept = frames_of(twin)
+    results = [frames_of(env)]
+    for each in (env, twin):
+        steps = [] if env.config.rollout else [each.step(draws[3])]
+        steps.append(each.reset())
+        for action in draws[4:]:
+            steps.append(each.step(action))
+            if steps[-1][2] or steps[-1][3]:
+                steps.append(each.reset())
+        results.append(steps)
+    assert_same_frames(results[0], kept)
+    same_steps(*results[1:])
+    assert all(one is other for one, other in zip(env.markets, twin.markets, strict=True))
+
+
+def env_like(env):
+    """What `draw` needs of a vector environment, of a scalar one."""
+    env.single_action_space, env.num_envs = env.action_space, 1
+    return env
+
+
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
+@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
+@pytest.mark.parametrize("name", BRACKETED)
+def test_a_vector_copy_in_mid_episode_continues_identically(name, mode, duplicate):
+    env = configured(name, num_envs=4, autoreset_mode=mode, record_lane=1)
+    rng = np.random.default_rng(0)
+    actions = [draw(env, rng) for _ in range(14)]
+    run(env, actions[:4])
+    if mode is AutoresetMode.DISABLED:
+        env.reset()
+    twin = duplicate(env)
+    results = []
+    for each in (env, twin):
+        results.append([])
+        for row in actions[4:]:
+            results[-1].append(each.step(row))
+            ended = results[-1][-1][2] | results[-1][-1][3]
+            if mode is AutoresetMode.DISABLED and ended.any():
+                results[-1].append(each.reset(options={"reset_mask": ended.copy()}))
+    same_steps(*results)
+    assert_same_frames(frames_of(env), frames_of(twin))
+    assert twin.engine.lanes is not env.engine.lanes
+
+
+# --- specs ------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", ["SLTP", "OneStep"])
+def test_a_spec_makes_the_same_environment_again(kind):
+    market = gym_trade.Market(FRAMES["one"])
+    env = gym.make(f"gym_trade:Trade-{kind}-v0", df=market, max_episode_steps=3, **SMALL,
+                   **KINDS[kind])  # fmt: skip
+    for wrapped in (env, wrappers.FlattenObservation(env)):
+        again = gym.make(wrapped.spec)
+        assert type(again) is type(wrapped) and again.unwrapped.markets[0] is market
+        assert again.unwrapped.config == env.unwrapped.config
+        assert again.spec.max_episode_steps == 3
+        actions = choices(env, 8)
+        same_steps(episodes(wrapped, actions), episodes(again, actions))
+    config = SLTPConfig(df=market, **SMALL, **NEAR)
+    whole = gym.make("Trade-SLTP-v0", config=config)
+    assert whole.unwrapped.config == config == gym.make(whole.spec).unwrapped.config
+
+
+def test_a_spec_of_plain_arguments_goes_through_json():
+    env = gym.make("Trade-SLTP-v0", leverage=3, stoploss_levels=[-0.01, -0.03])
+    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
+    assert again.unwrapped.config == env.unwrapped.config
+    assert_same(env.reset(seed=1)[0], again.reset(seed=1)[0])
+
+
+def test_nothing_has_to_be_imported_first():
+    program = """import gymnasium
+for kind in ("Sequential", "SLTP", "OneStep", "VectorSequential"):
+    env = gymnasium.make(f"gym_trade:Trade-{kind}-v0")
+    env.reset(seed=0)
+    env.step(env.action_space.sample())
+    env = gymnasium.make_vec(f"gym_trade:Trade-{kind}-v0", num_envs=2)
+    env.reset(seed=0)
+    print(kind, env.step(env.action_space.sample())[1].shape)
+"""
+    command = [sys.executable, "-W", "error", "-c", program]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
+    assert done.stdout.count("(2,)") == 4
