@@ -21,7 +21,7 @@ from gym_trade.philox import (
     uniform,
     uniform_index,
 )
-from gym_trade.rewards import reward_of, write_inputs
+from gym_trade.rewards import TERMINATED_INPUT, TRUNCATED_INPUT, reward_of, write_inputs
 from gym_trade.types import (
     AGENT,
     CLOSE,
@@ -226,4 +226,6 @@ def roll_lane(
             break
         asked = NO_ACTION
     lane.ended = 1
+    if rules.reward == CUSTOM:  # the environment's step terminates, whatever ended the rollout
+        inputs[row, TERMINATED_INPUT], inputs[row, TRUNCATED_INPUT] = 1.0, 0.0
     return total

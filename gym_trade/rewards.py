@@ -45,6 +45,7 @@ INPUTS = (
 )
 COLUMNS = {name: column for column, name in enumerate(INPUTS)}
 FLAGS = ("terminated", "truncated")
+TERMINATED_INPUT, TRUNCATED_INPUT = (COLUMNS[name] for name in FLAGS)
 RewardFunction = Callable[..., Any]
 
 

@@ -123,7 +123,7 @@ def assert_same_trades(made, trades, stops_instead):
     `stops_instead` maps the exit times at which they fill the stop to its price.
     """
     made = made[made["reason"] != "open"].reset_index(drop=True)
-    assert len(made) == len(trades) > 20
+    assert len(made) == len(trades) > 1
     np.testing.assert_array_equal(made["entry_time"], trades["EntryTime"])
     np.testing.assert_array_equal(made["exit_time"], trades["ExitTime"])
     np.testing.assert_array_equal(made["quantity"] * made["direction"], trades["Size"])
@@ -202,6 +202,28 @@ def test_bracket_orders_of_a_fraction(name):
         assert not targets_gapped_before_the_stop(env, frame, actions, orders)
         np.testing.assert_allclose(env.history()["portfolio_value"], equity, **SAME)
         assert_same_trades(env.trades(), trades, {})
+
+
+@pytest.mark.parametrize("side", [1, -1])
+def test_levels_that_are_only_just_touched(side):
+    """Prices at which random bars never are: a low of exactly the stop, a high of the target."""
+    frame = markets.flat_bars(60)
+    for bar, level in ((20, 1.0 - 0.01 * side), (30, 1.0 + 0.02 * side), (45, 1.0 - 0.01 * side)):
+        frame.iloc[bar, frame.columns.get_loc("low" if level < 1.0 else "high")] = 100.0 * level
+    env = scalar(
+        frame, "SLTP", allow_short=True, transaction_fee=0.0,
+        stoploss_levels=[-0.01], takeprofit_levels=[0.02],
+        **(COMMON | {"initial_cash": CASH + 50.0}),  # half a unit: 1 - 2**-52 of it is no less
+    )  # fmt: skip
+    env.reset()
+    actions = [1 if side > 0 else 2] * (len(frame) - first_bar(env, frame) - 1)
+    for action in actions:
+        env.step(action)
+    orders = order_table(((-0.01,), (0.02,)), (1, -1), False)
+    equity, trades = theirs(env, frame, Brackets, orders=orders, actions=actions, fraction=FULL)
+    np.testing.assert_allclose(env.history()["portfolio_value"], equity, **SAME)
+    assert_same_trades(env.trades(), trades, {})
+    assert env.trades()["reason"].tolist() == ["stop_loss", "take_profit", "stop_loss", "open"]
 
 
 @pytest.mark.parametrize("fee", [0.0, 0.0007])
