@@ -5,20 +5,16 @@ from __future__ import annotations
 import copy
 import functools
 import os
-import pickle
-import subprocess
-import sys
 
 import gymnasium as gym
 import numpy as np
 import pytest
 from gymnasium import wrappers
-from gymnasium.envs.registration import EnvSpec
 from gymnasium.vector import AsyncVectorEnv, AutoresetMode, SyncVectorEnv
 from gymnasium.wrappers import vector as vector_wrappers
 
 import gym_trade
-from gym_trade import SLTPConfig, metrics
+from gym_trade import metrics
 from tests import worker_probe
 from tests.rollouts import (
     CONFIGURATIONS,
@@ -31,7 +27,6 @@ from tests.rollouts import (
     scalar,
     vector,
 )
-from tests.round_trips import assert_same_frames, frames_of
 
 MODES = list(AutoresetMode)
 NEAR = {"stoploss_levels": (-0.004,), "takeprofit_levels": (0.006,), "allow_short": True}
@@ -79,12 +74,12 @@ def test_flattened_and_normalised_observations(kind):
         assert row.dtype == np.float32 and row in flat.observation_space
         assert_same(gym.spaces.unflatten(space, row), parts)
     rows, whitened = np.array(flattened), [result[0] for result in episodes(normal, actions)]
-    for count in (5, 20, len(rows)):
-        seen = rows[:count].astype(np.float64)
-        assert normal.observation_space.shape == rows[0].shape
-        wanted = (rows[count - 1] - seen.mean(axis=0)) / np.sqrt(seen.var(axis=0) + 1e-8)
-        # the wrapper's running moments begin with a pseudo-count of 1e-4
-        np.testing.assert_allclose(whitened[count - 1], wanted, rtol=0.05, atol=0.05)
+    assert normal.observation_space.shape == rows[0].shape
+    moments = normal.obs_rms  # of all rows, beside a pseudo-count of 1e-4
+    np.testing.assert_allclose(moments.mean, rows.mean(axis=0), rtol=1e-4, atol=1e-4)
+    wanted = (rows[-1] - moments.mean) / np.sqrt(moments.var + 1e-8)
+    np.testing.assert_allclose(whitened[-1], wanted, rtol=1e-4, atol=1e-4)
+    assert np.abs(whitened).max() < 10.0 and np.std(whitened[5:]) > 0.1
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -140,16 +135,17 @@ def run(env, actions, seed=3):
     """The steps of a wrapped vector environment; ended lanes are reset where it is for us to."""
     results = [env.reset(seed=seed)]
     for row in actions:
-        results.append(env.step(row))
+        results.append(copy.deepcopy(env.step(row)))  # a reset clears the wrapper's own mask
         ended = results[-1][2] | results[-1][3]
         if env.metadata["autoreset_mode"] is AutoresetMode.DISABLED and ended.any():
             results.append(env.reset(options={"reset_mask": ended.copy()}))
     return results
 
 
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
+@pytest.mark.parametrize("mode", MODES[:2], ids=lambda mode: mode.value)
 @pytest.mark.parametrize("name", ["wild", *BRACKETED])
 def test_record_episode_statistics(name, mode):
+    """With autoreset: else the wrapper forgets all lanes where a SyncVectorEnv resets one."""
     ours, theirs = map(vector_wrappers.RecordEpisodeStatistics, pair(name, mode))
     rng = np.random.default_rng(0)
     actions = [draw(ours.unwrapped, rng) for _ in range(30)]
@@ -167,20 +163,49 @@ def test_record_episode_statistics(name, mode):
     assert list(ours.return_queue) == list(theirs.return_queue)
 
 
+@pytest.mark.parametrize("name", ["wild", *BRACKETED])
+def test_record_episode_statistics_of_lanes_that_are_reset_by_hand(name):
+    env = vector_wrappers.RecordEpisodeStatistics(
+        configured(name, num_envs=3, autoreset_mode="Disabled")
+    )
+    rng, totals, lengths, ended = np.random.default_rng(0), np.zeros(3), np.zeros(3, int), 0
+    for result in run(env, [draw(env.unwrapped, rng) for _ in range(30)]):
+        if len(result) == 2:
+            continue
+        totals, lengths = totals + result[1], lengths + 1
+        over = result[2] | result[3]
+        if over.any():
+            episode = result[4]["episode"]
+            np.testing.assert_array_equal(result[4]["_episode"], over)
+            np.testing.assert_allclose(episode["r"][over], totals[over], rtol=1e-12)
+            np.testing.assert_array_equal(episode["l"][over], lengths[over])
+            assert not episode["r"][~over].any() and not episode["l"][~over].any()
+            totals, lengths = np.where(over, 0.0, totals), np.where(over, 0, lengths)
+            ended += over.sum()
+    assert ended == env.episode_count > 5
+
+
 @pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
 @pytest.mark.parametrize("name", ["spot", "brackets", "one step"])
 def test_dict_info_to_list(name, mode):
-    """Each lane's metrics, masks and final infos, as plain dicts: those of scalar environments."""
+    """Each lane's metrics, masks and final infos, as plain dicts: those of scalar environments.
+
+    But for a lane that a partial reset leaves alone: where Gymnasium's own vector says nothing of
+    it, ours repeats its mask, as it does its observation.
+    """
     ours, theirs = map(vector_wrappers.DictInfoToList, pair(name, mode))
     rng, keys = np.random.default_rng(0), ("metrics", "action_mask", "final_obs", "final_info")
     actions, met = [draw(ours.unwrapped, rng) for _ in range(15)], set()
     for left, right in zip(run(ours, actions), run(theirs, actions), strict=True):
         for our_info, their_info in zip(left[-1], right[-1], strict=True):
+            if len(left) == 2 and not their_info:
+                continue  # a partial reset: ours gives the masks of the other lanes, too
             wanted = {key: their_info[key] for key in keys if key in their_info}
             if mode is AutoresetMode.SAME_STEP and "final_info" in wanted:
                 wanted["metrics"] = wanted["final_info"]["metrics"]
             assert_same(our_info, wanted)
             met |= set(our_info)
+        last = left[-1]
     finals = {"final_obs", "final_info"} if mode is AutoresetMode.SAME_STEP else set()
     assert met == {"metrics"} | finals | ({"action_mask"} if name != "spot" else set())
 
@@ -245,106 +270,3 @@ def test_processes_share_one_market(context, shared):
             assert mapped == [path]
         else:
             assert address == market.bars.ctypes.data
-
-
-# --- copies -----------------------------------------------------------------------------
-
-
-COPIES = {"deepcopy": copy.deepcopy, "pickle": lambda env: pickle.loads(pickle.dumps(env))}
-
-
-@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
-@pytest.mark.parametrize("name", CONFIGURATIONS)
-def test_a_scalar_copy_in_mid_episode_continues_identically(name, duplicate):
-    env = configured_scalar(name)
-    env.reset(seed=4)
-    rng, steps = np.random.default_rng(0), 1 if env.config.rollout else 3
-    draws = [draw(env_like(env), rng, 1)[0] for _ in range(20)]
-    for action in draws[:steps]:
-        env.step(action)
-    twin = duplicate(env)
-    kept = frames_of(twin)
-    results = [frames_of(env)]
-    for each in (env, twin):
-        steps = [] if env.config.rollout else [each.step(draws[3])]
-        steps.append(each.reset())
-        for action in draws[4:]:
-            steps.append(each.step(action))
-            if steps[-1][2] or steps[-1][3]:
-                steps.append(each.reset())
-        results.append(steps)
-    assert_same_frames(results[0], kept)
-    same_steps(*results[1:])
-    assert all(one is other for one, other in zip(env.markets, twin.markets, strict=True))
-
-
-def env_like(env):
-    """What `draw` needs of a vector environment, of a scalar one."""
-    env.single_action_space, env.num_envs = env.action_space, 1
-    return env
-
-
-@pytest.mark.parametrize("duplicate", COPIES.values(), ids=COPIES)
-@pytest.mark.parametrize("mode", MODES, ids=lambda mode: mode.value)
-@pytest.mark.parametrize("name", BRACKETED)
-def test_a_vector_copy_in_mid_episode_continues_identically(name, mode, duplicate):
-    env = configured(name, num_envs=4, autoreset_mode=mode, record_lane=1)
-    rng = np.random.default_rng(0)
-    actions = [draw(env, rng) for _ in range(14)]
-    run(env, actions[:4])
-    if mode is AutoresetMode.DISABLED:
-        env.reset()
-    twin = duplicate(env)
-    results = []
-    for each in (env, twin):
-        results.append([])
-        for row in actions[4:]:
-            results[-1].append(each.step(row))
-            ended = results[-1][-1][2] | results[-1][-1][3]
-            if mode is AutoresetMode.DISABLED and ended.any():
-                results[-1].append(each.reset(options={"reset_mask": ended.copy()}))
-    same_steps(*results)
-    assert_same_frames(frames_of(env), frames_of(twin))
-    assert twin.engine.lanes is not env.engine.lanes
-
-
-# --- specs ------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", ["SLTP", "OneStep"])
-def test_a_spec_makes_the_same_environment_again(kind):
-    market = gym_trade.Market(FRAMES["one"])
-    env = gym.make(f"gym_trade:Trade-{kind}-v0", df=market, max_episode_steps=3, **SMALL,
-                   **KINDS[kind])  # fmt: skip
-    for wrapped in (env, wrappers.FlattenObservation(env)):
-        again = gym.make(wrapped.spec)
-        assert type(again) is type(wrapped) and again.unwrapped.markets[0] is market
-        assert again.unwrapped.config == env.unwrapped.config
-        assert again.spec.max_episode_steps == 3
-        actions = choices(env, 8)
-        same_steps(episodes(wrapped, actions), episodes(again, actions))
-    config = SLTPConfig(df=market, **SMALL, **NEAR)
-    whole = gym.make("Trade-SLTP-v0", config=config)
-    assert whole.unwrapped.config == config == gym.make(whole.spec).unwrapped.config
-
-
-def test_a_spec_of_plain_arguments_goes_through_json():
-    env = gym.make("Trade-SLTP-v0", leverage=3, stoploss_levels=[-0.01, -0.03])
-    again = gym.make(EnvSpec.from_json(env.spec.to_json()))
-    assert again.unwrapped.config == env.unwrapped.config
-    assert_same(env.reset(seed=1)[0], again.reset(seed=1)[0])
-
-
-def test_nothing_has_to_be_imported_first():
-    program = """import gymnasium
-for kind in ("Sequential", "SLTP", "OneStep", "VectorSequential"):
-    env = gymnasium.make(f"gym_trade:Trade-{kind}-v0")
-    env.reset(seed=0)
-    env.step(env.action_space.sample())
-    env = gymnasium.make_vec(f"gym_trade:Trade-{kind}-v0", num_envs=2)
-    env.reset(seed=0)
-    print(kind, env.step(env.action_space.sample())[1].shape)
-"""
-    command = [sys.executable, "-W", "error", "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.count("(2,)") == 4

@@ -199,7 +199,7 @@ def test_repeated_equal_actions_that_churn_fees(kind, batched, word):
     """One fill, however often the same is asked for and wherever the price has gone."""
     frame = flat(at_31=101.0, at_33=97.0, at_35=104.0)
     words = [word] * (1 if kind == "OneStep" else 8) + ["hold"] * 2
-    told = tell(kind, batched, frame, words, transaction_fee=0.001)
+    told = tell(kind, batched, frame, words, transaction_fee=0.001, leverage=3)
     assert len(told.fills) == 1
     assert told.history["fees_paid"].iloc[1:].nunique() == 1
 

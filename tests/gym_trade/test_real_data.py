@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,15 +9,7 @@ import pytest
 from data_tools.load import load
 from gym_trade import Market, SequentialEnv, VectorTradeEnv, parse_time_frame
 from tests import slow_market
-
-DATA = Path(__file__).parents[3] / "shared" / "data"
-BITCOIN = DATA / "binance_btcusdt_1m_2023.csv.gz"
-GOOGLE = DATA / "STOCKS_GOOGL.csv"
-EURO = DATA / "forex_oanda_hour_eurusd.zip"
-
-
-def needs(path):
-    return pytest.mark.skipif(not path.exists(), reason=f"{path.name} is not at hand")
+from tests.real_data import BITCOIN, EURO, GOOGLE, euro_bids, needs
 
 
 @pytest.fixture(scope="module")
@@ -149,10 +138,7 @@ def test_daily_stock_bars_from_first_to_last():
 
 @needs(EURO)
 def test_hourly_currency_with_closed_weekends():
-    with zipfile.ZipFile(EURO) as archive, archive.open("eurusd.csv") as file:
-        rows = pd.read_csv(file, header=None, nrows=4000, usecols=range(5))
-    rows.columns = ["date", "open", "high", "low", "close"]
-    rows["date"] = pd.to_datetime(rows["date"], format="%Y%m%d %H:%M")
+    rows = euro_bids()
     with pytest.warns(UserWarning, match="no volume column: it counts as 0"):
         env = SequentialEnv(
             df=rows, time_frames=["1hour", "4hour", "1day"], window_sizes=[8, 6, 5],
