@@ -97,7 +97,9 @@ def ratio(numerator: float, denominator: float) -> float:
     if denominator <= 0.0:
         return 0.0
     # An annualised return near its cap over a tiny drawdown would overflow.
-    return max(-LARGEST_FLOAT, min(numerator / denominator, LARGEST_FLOAT))
+    if denominator < 1.0 and abs(numerator) >= LARGEST_FLOAT * denominator:
+        return math.copysign(LARGEST_FLOAT, numerator)
+    return numerator / denominator
 
 
 @jit
