@@ -64,8 +64,10 @@ def test_record_video(name, tmp_path):
 
 
 @pytest.mark.filterwarnings("ignore:.*autoreset mode is same-step:UserWarning")
-@pytest.mark.parametrize("mode", ["NextStep", "SameStep", "Disabled"])
-@pytest.mark.parametrize("num_envs, first_only", [(1, False), (3, True), (2, False)])
+@pytest.mark.parametrize("mode, num_envs, first_only", [
+    ("NextStep", 1, False), ("SameStep", 1, False), ("Disabled", 1, False),
+    ("NextStep", 3, True), ("Disabled", 2, False),
+])  # fmt: skip
 def test_record_video_of_a_vector(mode, num_envs, first_only, tmp_path):
     folder = tmp_path / "videos"
     env = gym.make_vec("Trade-Sequential-v0", num_envs=num_envs, df=FRAME, render_mode="rgb_array",
