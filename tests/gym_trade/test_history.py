@@ -116,6 +116,10 @@ def test_a_rollouts_history_has_a_row_a_decision(name):
         assert len(ends) == 2
         total = marks["reward"].sum()
         assert total == pytest.approx(ends["reward"].iloc[1], rel=1e-12, abs=1e-15)
+        assert marks["reward"].iloc[0] == 0.0
+        if name == "left open":  # each decision step's own reward, which is the equity gained
+            gained = marks["portfolio_value"].diff().fillna(0.0)
+            np.testing.assert_array_equal(marks["reward"], gained)
         assert marks["action"].iloc[1] == ends["action"].iloc[1]
         assert marks["action"].isna().tolist() == [True, False] + [True] * (len(marks) - 2)
         left_out = ["action", "reward"]
