@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import dataclasses
 import difflib
 import json
@@ -73,7 +74,7 @@ class Choice(NamedTuple):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TradeConfig:
+class TradeConfig(abc.ABC):
     """Arguments of every environment, checked and brought to one form when it is made.
 
     The classes of `config` add those that say what an action is. Every field is a keyword of
@@ -179,7 +180,7 @@ class TradeConfig:
         else:
             self._set("initial_cash", number("initial_cash", cash, 0.0, above=True))
 
-    def _check_actions(self) -> None:
+    def _check_actions(self) -> None:  # noqa: B027 - nothing to check is legal
         """Check what says which actions there are."""
 
     def _check_market(self) -> None:
@@ -230,9 +231,9 @@ class TradeConfig:
         return False
 
     @property
+    @abc.abstractmethod
     def choices(self) -> tuple[Choice, ...]:
         """What each discrete action means."""
-        raise NotImplementedError(f"{type(self).__name__} does not say what an action is.")
 
     @property
     def longest_episode(self) -> int | None:

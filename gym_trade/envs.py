@@ -15,17 +15,16 @@ from gym_trade.config import OneStepConfig, SequentialConfig, SLTPConfig
 from gym_trade.engine import NO_LEVELS, SEED_LIMIT, Engine, RefusedActionError
 from gym_trade.history import History
 from gym_trade.info import LaneInfo
-from gym_trade.market import Market
 from gym_trade.pictures import Pictures
 from gym_trade.spaces import Part, action_space, flat_layout, observation_space, parts_dtype, split
-from gym_trade.tables import Tables
 from gym_trade.types import Float64, Int64
+from gym_trade.views import EpisodeViews
 
 ONE_LANE = np.ones(1, np.bool_)
 RENDER_FPS = 12
 
 
-class TradeEnv(gymnasium.Env[Any, Any]):
+class TradeEnv(EpisodeViews, gymnasium.Env[Any, Any]):
     """One lane of the vector kernel: the same numbers, without a batch.
 
     What a step computes stands in the README under "How a step works". A subclass says with
@@ -158,40 +157,10 @@ class TradeEnv(gymnasium.Env[Any, Any]):
 
     # --- beside Gymnasium --------------------------------------------------------------------
 
-    def history(self) -> pd.DataFrame:
-        """The episode so far, a row a decision instant; see `gym_trade.history.History.marks`."""
-        return History(self.engine).marks()
-
     def fills(self) -> pd.DataFrame:
         """The fills of the last step, in order; see `gym_trade.history.History.fills`."""
         steps = int(self.engine.lanes["steps"][0])
         return History(self.engine).fills(0 if self.config.rollout else max(steps - 1, 0))
-
-    def all_fills(self) -> pd.DataFrame:
-        """The fills of the episode so far; see `gym_trade.history.History.fills`."""
-        return History(self.engine).fills()
-
-    def trades(self) -> pd.DataFrame:
-        """The round trips of the episode so far; see `gym_trade.history.History.trades`."""
-        return History(self.engine).trades()
-
-    def render_history(self, return_fig: bool = False) -> Any:
-        """Draw the episode so far: price with entries and exits, portfolio, exposure.
-
-        Args:
-            return_fig: True returns the matplotlib figure; False shows it in a window or notebook.
-        """
-        return self._pictures.history(self.engine, return_fig)
-
-    @property
-    def markets(self) -> tuple[Market, ...]:
-        """The markets, in the order of their numbers."""
-        return self.engine.markets
-
-    @property
-    def tables(self) -> tuple[Tables, ...]:
-        """Each market's tables: decision instants, windows and features, as ``index`` needs."""
-        return self.engine.all_tables
 
 
 class SequentialEnv(TradeEnv):

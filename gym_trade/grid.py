@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gym_trade import aligned
 from gym_trade.base_config import TradeConfig
 from gym_trade.market import Market
 from gym_trade.tables import Tables
@@ -160,11 +161,11 @@ def join_tables(markets: Sequence[Market], tables: Sequence[Tables]) -> Grid:
     bar_offsets = np.concatenate(([0], np.cumsum([len(market) for market in markets])[:-1]))
     sizes = np.concatenate(([0], np.cumsum([table.features.size for table in tables])[:-1]))
     return Grid(
-        np.concatenate([market.bars for market in markets]),
+        aligned.concatenate([market.bars for market in markets]),
         np.concatenate([table.instants for table in tables]),
         np.concatenate([t.bar_end + o for t, o in zip(tables, bar_offsets, strict=True)]),
-        np.concatenate([table.bins for table in tables]),
-        np.concatenate([t.starts + o for t, o in zip(tables, sizes, strict=True)]),
+        aligned.concatenate([table.bins for table in tables]),
+        aligned.concatenate([t.starts + o for t, o in zip(tables, sizes, strict=True)]),
         np.concatenate([table.features for table in tables]),
         firsts,
         periods,

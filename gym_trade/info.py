@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from gym_trade.engine import Engine
-from gym_trade.types import BRACKET, CLOSE_ALL, REASON_NAMES, Bool
+from gym_trade.jit import jit
+from gym_trade.types import BRACKET, CLOSE_ALL, REASON_NAMES, Bool, Float64, Int8
 
 # Name -> field of the lane. The first ones are taken as they are, the last ones are translated.
 PLAIN = {
@@ -54,6 +54,18 @@ def iso_time(nanoseconds: int) -> str:
     return f"{_days[day]}{_seconds[second]}{fraction}+00:00"
 
 
+@jit
+def write_masks(quantity: Float64, masks: Int8, out: Int8) -> None:
+    """Write each lane's action mask into its row of `out`, int8 (n, actions).
+
+    `masks` is int8 (3, actions), see `action_masks`.
+    """
+    for i in range(out.shape[0]):
+        direction = (quantity[i] > 0.0) + 2 * (quantity[i] < 0.0)
+        for action in range(out.shape[1]):
+            out[i, action] = masks[direction, action]
+
+
 class LaneInfo:
     """Reads the info of an engine's lanes.
 
@@ -68,6 +80,8 @@ class LaneInfo:
         self._fields: Any = np.asarray(engine.lanes)[FIELDS]  # a view
         self._instants = engine.grid.instants
         self._masks = action_masks(engine)
+        self._quantity = np.asarray(engine.lanes)["quantity"]  # a view
+        self._every = np.ones(engine.num_envs, np.bool_)
 
     def of(self, lane: int) -> dict[str, Any]:
         """One lane's info, in plain Python values."""
@@ -113,17 +127,20 @@ class LaneInfo:
         """``action_mask`` int8 (n, actions) of all lanes, or those of `mask`; empty without one."""
         if self._masks is None:
             return {}
-        rows = self._masks[np.sign(self._fields["quantity"]).astype(np.int64)]
+        rows = np.empty((self.engine.num_envs, self._masks.shape[1]), np.int8)
+        write_masks(self._quantity, self._masks, rows)
         if mask is None:
-            return {"action_mask": rows, "_action_mask": np.ones(len(rows), np.bool_)}
+            return {"action_mask": rows, "_action_mask": self._every.copy()}
         return {
             "action_mask": np.where(mask[:, None], rows, np.int8(0)),
             "_action_mask": mask.copy(),
         }
 
 
-def action_masks(engine: Engine) -> npt.NDArray[np.int8] | None:
-    """The action mask by direction: rows 0, 1, -1 of int8 (3, actions); None for levels.
+def action_masks(engine: Engine) -> Int8 | None:
+    """The action mask of a lane that is flat, long or short: int8 (3, actions); None for levels.
+
+    The rows are those of direction 0, 1 and -1, so that a direction is an index.
 
     An action is masked where the position as it stands would make it change nothing; only if the
     next open liquidates that position first does it count after all. Where every action would

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from gym_trade import aligned
 from gym_trade.shared_memory import Handle, attach, publish
 from gym_trade.tables import Features, Tables, build_tables
 from gym_trade.timeframe import TimeFrame, parse_time_frame
@@ -96,7 +97,7 @@ class Market:
             open_ns = open_ns - interval_ns
         offset_ns = 0 if offset is None else parse_time_frame(offset, "offset").interval_ns
         check_grid(open_ns, interval_ns, offset_ns % interval_ns)
-        bars = np.empty((len(df), 4))
+        bars = aligned.zeros((len(df), 4), np.float64)
         for position, name in enumerate(PRICES):
             bars[:, position] = read_column(df, names[name], open_ns)
         self.has_volume = "volume" in names

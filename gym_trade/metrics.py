@@ -78,15 +78,15 @@ def observe_return(lane: Record, growth: float, equity: float, exposure: float) 
     shifted = simple - lane.first_return
     lane.return_total += shifted
     lane.return_squares += shifted * shifted
-    if simple < 0.0:
-        lane.downside_squares += simple * simple
-    if equity >= lane.peak_equity:
-        lane.peak_equity = equity
-        lane.drawdown_steps = 0
-    else:
-        lane.drawdown_steps += 1
-        lane.max_drawdown_steps = max(lane.max_drawdown_steps, lane.drawdown_steps)
-        lane.max_drawdown = max(lane.max_drawdown, 1.0 - equity / lane.peak_equity)
+    # Nothing below branches: whether a return is a loss cannot be predicted, and a processor that
+    # guesses wrong loses more than all of these operations take.
+    loss = min(simple, 0.0)
+    lane.downside_squares += loss * loss
+    peak = max(lane.peak_equity, equity)
+    lane.drawdown_steps = 0 if equity == peak else lane.drawdown_steps + 1
+    lane.max_drawdown_steps = max(lane.max_drawdown_steps, lane.drawdown_steps)
+    lane.max_drawdown = max(lane.max_drawdown, 1.0 - equity / peak)
+    lane.peak_equity = peak
     lane.exposure_total += exposure
     lane.equity_total += equity
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gym_trade import types
+from gym_trade import aligned, types
 from gym_trade.base_config import TradeConfig
 from gym_trade.jit import numba_config
 from gym_trade.rewards import reward_code
@@ -31,11 +31,7 @@ def plain(records: types.Record, dtype: np.dtype[Any]) -> types.Record:
 
 def make_lanes(count: int) -> types.Record:
     """`count` lanes, all zero, that begin at a cache line."""
-    size = types.LANE_DTYPE.itemsize
-    memory = np.zeros(count * size + types.CACHE_LINE, np.uint8)
-    skipped = -memory.ctypes.data % types.CACHE_LINE
-    lanes = memory[skipped : skipped + count * size].view(types.LANE_DTYPE)
-    return lanes.view(np.recarray)
+    return aligned.zeros(count, types.LANE_DTYPE).view(np.recarray)
 
 
 def make_rules(config: TradeConfig, autoreset: int, recorded_lane: int) -> Any:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from gym_trade import aligned
 from gym_trade.features import FeatureFunction, feature_matrix
 from gym_trade.timeframe import TimeFrame
 from gym_trade.types import CLOSE, HIGH, LOW, OPEN, Float32, Float64, Int64
@@ -85,7 +86,7 @@ def aggregate(bars: Float64, firsts: Int64, ends: Int64) -> Float64:
     """
     if len(firsts) == len(bars):
         return bars
-    made = np.empty((len(firsts), 4))
+    made = aligned.zeros((len(firsts), 4), np.float64)
     made[:, OPEN] = bars[firsts, OPEN]
     made[:, HIGH] = np.maximum.reduceat(bars[:, HIGH], firsts)
     made[:, LOW] = np.minimum.reduceat(bars[:, LOW], firsts)
@@ -162,7 +163,7 @@ def build_tables(
             )
         complete &= enough
         width = matrix.shape[1]
-        starts.append(np.maximum(offset + (rows - window) * width, offset))
+        starts.append(np.maximum(offset + (rows - window) * width, offset).astype(np.int64))
         blocks.append(matrix.ravel())
         widths.append(width)
         offset += matrix.size
@@ -170,7 +171,7 @@ def build_tables(
         "instants": instants,
         "bar_end": bar_end.astype(np.int64),
         "bins": aggregate(bars, first_bars, bar_end),
-        "starts": np.ascontiguousarray(np.stack(starts, axis=1).astype(np.int64)),
+        "starts": aligned.stack_columns(starts),
         "lengths": np.array(window_sizes, np.int64) * np.array(widths, np.int64),
         "features": np.concatenate(blocks) if len(blocks) > 1 else blocks[0],
     }

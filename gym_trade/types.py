@@ -12,9 +12,12 @@ from typing import Any, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from gym_trade.aligned import CACHE_LINE
+
 Float64: TypeAlias = npt.NDArray[np.float64]
 Float32: TypeAlias = npt.NDArray[np.float32]
 Int64: TypeAlias = npt.NDArray[np.int64]
+Int8: TypeAlias = npt.NDArray[np.int8]
 Bool: TypeAlias = npt.NDArray[np.bool_]
 
 # A structured array or one record of it; its fields are those of the dtypes below.
@@ -125,7 +128,6 @@ _LANE_FIELDS = (
     ("market", np.int64),
     ("initial_price", np.float64),
 )
-CACHE_LINE = 64  # bytes
 _FIELD = 8  # bytes; every field has as many
 LANE_DTYPE = np.dtype(
     {

@@ -1,4 +1,4 @@
-"""What a vector environment tells beside its observations, read on request."""
+"""What environments tell beside their observations, read on request."""
 
 from __future__ import annotations
 
@@ -18,28 +18,46 @@ from gym_trade.tables import Tables
 from gym_trade.types import Float64, Int64
 
 
-class LaneViews:
-    """The accounts of all lanes, the history of the recorded one, and the markets behind them."""
+class EpisodeViews:
+    """The history of the recorded lane (the only one of a scalar environment), and the markets."""
 
     config: TradeConfig
     engine: Engine
     _pictures: Pictures
 
     def history(self) -> pd.DataFrame:
-        """The recorded lane's episode so far; see `gym_trade.history.History.marks`."""
+        """The episode so far, a row a decision instant; see `gym_trade.history.History.marks`."""
         return History(self.engine).marks()
 
     def all_fills(self) -> pd.DataFrame:
-        """The recorded lane's fills of the episode; see `gym_trade.history.History.fills`."""
+        """The fills of the episode so far; see `gym_trade.history.History.fills`."""
         return History(self.engine).fills()
 
     def trades(self) -> pd.DataFrame:
-        """The recorded lane's round trips; see `gym_trade.history.History.trades`."""
+        """The round trips of the episode so far; see `gym_trade.history.History.trades`."""
         return History(self.engine).trades()
 
     def render_history(self, return_fig: bool = False) -> Any:
-        """Draw the recorded lane's episode so far; see `TradeEnv.render_history`."""
+        """Draw the episode so far: price with entries and exits, portfolio, exposure.
+
+        Args:
+            return_fig: True returns the matplotlib figure; False shows it in a window or notebook.
+        """
         return self._pictures.history(self.engine, return_fig)
+
+    @property
+    def markets(self) -> tuple[Market, ...]:
+        """The markets, in the order of their numbers."""
+        return self.engine.markets
+
+    @property
+    def tables(self) -> tuple[Tables, ...]:
+        """Each market's tables: decision instants, windows and features, as ``index`` needs."""
+        return self.engine.all_tables
+
+
+class LaneViews(EpisodeViews):
+    """The accounts of all lanes of a vector environment."""
 
     def account(self) -> dict[str, npt.NDArray[Any]]:
         """What every lane holds and has done this episode: name -> array (num_envs,), copies.
@@ -61,16 +79,6 @@ class LaneViews:
         columns["funding_paid"] = 0.0 - np.array(lanes.funding)
         columns["exposure"] = self.engine.exposure()
         return columns
-
-    @property
-    def markets(self) -> tuple[Market, ...]:
-        """The markets, in the order of their numbers."""
-        return self.engine.markets
-
-    @property
-    def tables(self) -> tuple[Tables, ...]:
-        """Each market's tables: decision instants, windows and features, as ``index`` needs."""
-        return self.engine.all_tables
 
     @property
     def action_levels(self) -> Float64 | None:

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
+FORMATS = DATA / "formats"
 BITCOIN = DATA / "binance_btcusdt_1m_2023.csv.gz"
 GOOGLE = DATA / "STOCKS_GOOGL.csv"
 EURO = DATA / "forex_oanda_hour_eurusd.zip"
@@ -16,6 +17,11 @@ EURO = DATA / "forex_oanda_hour_eurusd.zip"
 
 def needs(path):
     return pytest.mark.skipif(not path.exists(), reason=f"{path.name} is not at hand")
+
+
+def given(path, *values):
+    """A parameter (path, *values) of a test, skipped where the file is absent."""
+    return pytest.param(path, *values, marks=needs(path), id=path.name)
 
 
 def euro_bids():

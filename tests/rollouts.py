@@ -72,6 +72,14 @@ CONFIGURATIONS = {
     },
 }  # fmt: skip
 
+BRACKETED = [name for name in CONFIGURATIONS if "kind" in CONFIGURATIONS[name]]
+
+# What each environment needs to trade often on quiet bars.
+NEAR = {"stoploss_levels": (-0.004,), "takeprofit_levels": (0.006,), "allow_short": True}
+KINDS = {
+    "Sequential": {"allow_short": True}, "SLTP": NEAR, "OneStep": NEAR | {"rollout_steps": 6},
+}  # fmt: skip
+
 # Arguments under which a market that is flat until a crash is entered and left.
 CRASH = {"random_start": False, "start": "2023-01-02 00:30", "transaction_fee": 0.0}
 
@@ -165,3 +173,23 @@ def play(env, actions, seed=0):
         if any(flags):
             break
     return infos, np.array(rewards), tuple(flags)
+
+
+def same_steps(left, right):
+    for one, other in zip(left, right, strict=True):
+        for ours, theirs in zip(one, other, strict=True):
+            assert_same(ours, theirs)
+
+
+def episodes(env, actions, seed=0):
+    """All that is returned while some actions are taken, over resets."""
+    results = [env.reset(seed=seed)]
+    for action in actions:
+        results.append(env.step(action))
+        if results[-1][2] or results[-1][3]:
+            results.append(env.reset())
+    return results
+
+
+def choices(env, count, seed=0):
+    return np.random.default_rng(seed).integers(0, env.action_space.n, count).tolist()

@@ -20,6 +20,7 @@ from data_tools.collect import main
 from data_tools.command_line import terminate_cleanly
 from gym_trade import VectorTradeEnv
 from tests.data_tools.collecting import REPOSITORY, quiet, write_market
+from tests.real_data import GOOGLE, needs
 
 
 @pytest.fixture(scope="module")
@@ -242,16 +243,13 @@ def test_a_real_signal_leaves_nothing(
     assert list(tmp_path.iterdir()) == []
 
 
+@needs(GOOGLE)
 def test_real_market(tmp_path: Path) -> None:
-    path = REPOSITORY / ".." / "shared" / "data" / "STOCKS_GOOGL.csv"
-    if not path.exists():
-        pytest.skip("the real market files are not beside this checkout")
-    summary = quiet(
-        tmp_path / "a.hdf5", str(path), policy="buy-and-hold", episode_steps=250, env={}
-    )
+    path = str(GOOGLE)
+    summary = quiet(tmp_path / "a.hdf5", path, policy="buy-and-hold", episode_steps=250, env={})
     assert summary.episodes.mean_return > 0  # it rose over those years
     with pytest.raises(ValueError, match="Lower --episode-steps"):
-        quiet(tmp_path / "b.hdf5", str(path), episode_steps=2000, env={})
+        quiet(tmp_path / "b.hdf5", path, episode_steps=2000, env={})
 
 
 def test_the_help_lists_the_environments_arguments(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from data_tools.market_report import report_market
 from gym_trade import Market
-from tests.data_tools.descriptions import REPOSITORY, bars, save, text
+from tests.data_tools.descriptions import bars, save, text
+from tests.real_data import BITCOIN, needs
 
 
 def test_a_sound_market(tmp_path: Path) -> None:
@@ -153,11 +154,9 @@ def test_pictures_of_markets(tmp_path: Path, suffix: str) -> None:
         text(save(tmp_path / "other.csv", other), plot=plot)
 
 
+@needs(BITCOIN)
 def test_a_real_market() -> None:
-    path = REPOSITORY / ".." / "shared" / "data" / "binance_btcusdt_1m_2023.csv.gz"
-    if not path.exists():
-        pytest.skip("the real market files are not beside this checkout")
-    described = text(path)
+    described = text(BITCOIN)
     assert "gaps      1, 80 bars missing; longest from 2023-03-24 12:39:00 to 2023-03" in described
     assert "72 bars without any" in described
     assert "accepted by gym_trade.Market" in described

@@ -14,7 +14,8 @@ import pytest
 from tianshou.data import Batch, ReplayBuffer, VectorReplayBuffer
 
 from data_tools.hdf5 import DatasetError, load_buffer, read_provenance
-from tests.data_tools.transitions import REAL_DATA, Transitions, provenance
+from tests.data_tools.transitions import Transitions, provenance
+from tests.real_data import FORMATS, given
 
 
 @pytest.fixture
@@ -60,11 +61,14 @@ def test_refuses_foreign_hdf5_naming_its_keys(tmp_path: Path) -> None:
     refused(tmp_path / "b.hdf5", "(none)")
 
 
-@pytest.mark.parametrize("name", ["d4rl_hopper_medium-v2.hdf5", "d3rlpy_v1_cartpole_random.h5"])
-def test_refuses_real_foreign_files(name: str) -> None:
-    path = REAL_DATA / "formats" / name
-    if not path.exists():
-        pytest.skip("the real files are not beside this checkout")
+@pytest.mark.parametrize(
+    "path",
+    [
+        given(FORMATS / "d4rl_hopper_medium-v2.hdf5"),
+        given(FORMATS / "d3rlpy_v1_cartpole_random.h5"),
+    ],
+)
+def test_refuses_real_foreign_files(path: Path) -> None:
     refused(path, "another layout", "observations")
 
 

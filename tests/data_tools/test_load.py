@@ -12,8 +12,8 @@ import pytest
 from data_tools.load import load
 from gym_trade import MarketDataError
 from tests import markets
+from tests.real_data import BITCOIN, FORMATS, GOOGLE, given
 
-REAL_DATA = Path(__file__).resolve().parents[2] / ".." / "shared" / "data"
 HEADER = "timestamp,open,high,low,close,volume\n"
 
 
@@ -227,17 +227,14 @@ def test_refuses_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "count", "ignored"),
+    ("path", "count", "ignored"),
     [
-        ("binance_btcusdt_1m_2023.csv.gz", 525_520, "none"),
-        ("STOCKS_GOOGL.csv", 2335, "Adj Close"),
-        ("formats/FILUSDT-1m-2023-08.csv", 44_640, "close_time, quote_volume"),
+        given(BITCOIN, 525_520, "none"),
+        given(GOOGLE, 2335, "Adj Close"),
+        given(FORMATS / "FILUSDT-1m-2023-08.csv", 44_640, "close_time, quote_volume"),
     ],
 )
-def test_real_files(name: str, count: int, ignored: str) -> None:
-    path = REAL_DATA / name
-    if not path.exists():
-        pytest.skip("the real market files are not beside this checkout")
+def test_real_files(path: Path, count: int, ignored: str) -> None:
     lines: list[str] = []
     frame = load(path, echo=lines.append)
     assert len(frame) == count

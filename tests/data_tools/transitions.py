@@ -11,7 +11,6 @@ from data_tools.hdf5 import FlatBufferWriter
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 WIDTH = 5
-REAL_DATA = REPOSITORY / ".." / "shared" / "data"
 
 
 def provenance(**changes: Any) -> dict[str, Any]:

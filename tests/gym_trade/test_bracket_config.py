@@ -22,6 +22,7 @@ from gym_trade import (
     VectorSLTPEnv,
 )
 from tests import markets, slow_market
+from tests.argument_cases import cases
 from tests.rollouts import SMALL, assert_same
 
 FRAME = markets.bars(300).assign(feature_x=0.5, funding_rate=1e-4)
@@ -71,14 +72,6 @@ BAD = {
                       (True, ">= 1"), ("24", ">= 1"), (NAN, ">= 1")],
     "close_at_end": [(1, FLAG), (None, FLAG)],
 }  # fmt: skip
-
-
-def cases(table):
-    return [
-        pytest.param(name, *case, id=f"{name}-{number}")
-        for name, group in table.items()
-        for number, case in enumerate(group)
-    ]
 
 
 @pytest.mark.parametrize("table", [GOOD, BAD], ids=["good", "bad"])

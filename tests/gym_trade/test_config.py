@@ -14,6 +14,7 @@ import pytest
 from gym_trade import Market, SequentialConfig, SequentialEnv, VectorTradeEnv
 from gym_trade.base_config import PEER_NAMES
 from tests import markets, slow_market
+from tests.argument_cases import cases
 from tests.rollouts import SMALL
 
 FRAME = markets.bars(300).assign(funding_rate=1e-4)
@@ -124,14 +125,6 @@ BAD = {
     "observation": [("array", "one of 'dict', 'flat', 'index'"), (None, "'dict'")],
     "render_mode": [("ascii", "one of 'rgb_array', 'human'")],
 }  # fmt: skip
-
-
-def cases(table):
-    return [
-        pytest.param(name, *case, id=f"{name}-{number}")
-        for name, group in table.items()
-        for number, case in enumerate(group)
-    ]
 
 
 def equal(left, right):

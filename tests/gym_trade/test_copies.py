@@ -17,39 +17,23 @@ from gymnasium.vector import AutoresetMode
 import gym_trade
 from gym_trade import SLTPConfig
 from tests.rollouts import (
+    BRACKETED,
     CONFIGURATIONS,
     FRAMES,
+    KINDS,
+    NEAR,
     SMALL,
     assert_same,
+    choices,
     configured,
     configured_scalar,
     draw,
+    episodes,
+    same_steps,
 )
 from tests.round_trips import assert_same_frames, frames_of
 
-BRACKETED = [name for name in CONFIGURATIONS if "kind" in CONFIGURATIONS[name]]
-NEAR = {"stoploss_levels": (-0.004,), "takeprofit_levels": (0.006,), "allow_short": True}
-KINDS = {"SLTP": NEAR, "OneStep": NEAR | {"rollout_steps": 6}}
-
-
-def same_steps(left, right):
-    for one, other in zip(left, right, strict=True):
-        for ours, theirs in zip(one, other, strict=True):
-            assert_same(ours, theirs)
-
-
-def episodes(env, actions, seed=0):
-    """All that is returned while some actions are taken, over resets."""
-    results = [env.reset(seed=seed)]
-    for action in actions:
-        results.append(env.step(action))
-        if results[-1][2] or results[-1][3]:
-            results.append(env.reset())
-    return results
-
-
-def choices(env, count, seed=0):
-    return np.random.default_rng(seed).integers(0, env.action_space.n, count).tolist()
+BRACKET_KINDS = ("SLTP", "OneStep")
 
 
 # --- copies -----------------------------------------------------------------------------
@@ -115,7 +99,7 @@ def test_a_vector_copy_in_mid_episode_continues_identically(name, mode, duplicat
 # --- specs ------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", BRACKET_KINDS)
 def test_a_spec_makes_the_same_environment_again(kind):
     market = gym_trade.Market(FRAMES["one"])
     env = gym.make(f"gym_trade:Trade-{kind}-v0", df=market, max_episode_steps=3, **SMALL,

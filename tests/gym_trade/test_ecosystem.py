@@ -17,43 +17,23 @@ import gym_trade
 from gym_trade import metrics
 from tests import worker_probe
 from tests.rollouts import (
-    CONFIGURATIONS,
+    BRACKETED,
     FRAMES,
+    KINDS,
+    NEAR,
     SMALL,
     assert_same,
+    choices,
     configured,
     configured_scalar,
     draw,
+    episodes,
+    same_steps,
     scalar,
     vector,
 )
 
 MODES = list(AutoresetMode)
-NEAR = {"stoploss_levels": (-0.004,), "takeprofit_levels": (0.006,), "allow_short": True}
-KINDS = {
-    "Sequential": {"allow_short": True}, "SLTP": NEAR, "OneStep": NEAR | {"rollout_steps": 6},
-}  # fmt: skip
-BRACKETED = [name for name in CONFIGURATIONS if "kind" in CONFIGURATIONS[name]]
-
-
-def same_steps(left, right):
-    for one, other in zip(left, right, strict=True):
-        for ours, theirs in zip(one, other, strict=True):
-            assert_same(ours, theirs)
-
-
-def episodes(env, actions, seed=0):
-    """All that is returned while some actions are taken, over resets."""
-    results = [env.reset(seed=seed)]
-    for action in actions:
-        results.append(env.step(action))
-        if results[-1][2] or results[-1][3]:
-            results.append(env.reset())
-    return results
-
-
-def choices(env, count, seed=0):
-    return np.random.default_rng(seed).integers(0, env.action_space.n, count).tolist()
 
 
 # --- wrappers of a scalar environment ---------------------------------------------------
