@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import throughput_tables
+from benchmarks import method_tables, throughput_tables, training_tables
 from benchmarks.machine import RESULTS, ROOT, read_result
 from benchmarks.markdown import provenance, table
 from benchmarks.plots import same_picture, throughput_svg
@@ -63,6 +63,8 @@ def quickstart_table(result: dict[str, Any]) -> str:
 TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     **{name: ("throughput", make) for name, make in throughput_tables.TABLES.items()},
     "quickstart": ("quickstart", quickstart_table),
+    **{name: ("training", make) for name, make in training_tables.TABLES.items()},
+    **{name: ("methods", make) for name, make in method_tables.TABLES.items()},
 }
 PICTURES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "throughput.svg": ("throughput", throughput_svg),

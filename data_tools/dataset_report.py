@@ -232,11 +232,16 @@ def dataset_lines(report: DatasetReport) -> list[str]:
 def _provenance_lines(provenance: dict[str, Any] | None) -> list[str]:
     if provenance is None:
         return ["provenance   none: not written by data_tools.collect"]
-    market, span = provenance["market"], provenance["span"]
     seed, lanes, steps = (provenance.get(k, "?") for k in ("seed", "num_envs", "episode_steps"))
-    return [
+    lines = [
         f"task         {provenance['task']}",
         f"policy       {policy_text(provenance['policy'])}",
+    ]
+    if "market" not in provenance:
+        return [*lines, f"collected    seed {seed}, {lanes} environments"]
+    market, span = provenance["market"], provenance["span"]
+    return [
+        *lines,
         f"market       {market.get('path') or 'synthetic:' + market['name']}",
         f"market hash  {market['content_hash']}",
         f"span         {span['start']} to {span['end']}",

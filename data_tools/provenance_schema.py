@@ -10,6 +10,8 @@ import pandas as pd
 
 FORMAT_VERSION = 1
 
+MARKET_TASKS = "Trade-"  # what their ids begin with; other tasks have no market and no span
+_OF_MARKETS = ("config", "market", "span")
 _LARGEST = 1e300  # JSON has whole numbers that no float holds
 
 Check = Callable[[dict[str, Any]], str | None]
@@ -19,13 +21,16 @@ def find_fault(provenance: object) -> str | None:
     """Say what is wrong with a provenance of this format version, or None."""
     if not isinstance(provenance, dict):
         return "it is no JSON object"
-    kinds = {"task": str, "layout": list} | dict.fromkeys(_OBJECTS, dict)
+    checks = _OBJECTS
+    if not str(provenance.get("task", MARKET_TASKS)).startswith(MARKET_TASKS):
+        checks = {name: check for name, check in _OBJECTS.items() if name not in _OF_MARKETS}
+    kinds = {"task": str, "layout": list} | dict.fromkeys(checks, dict)
     for name, kind in kinds.items():
         if not isinstance(provenance.get(name), kind):
             given = repr(provenance[name])[:40] if name in provenance else "missing"
             wanted = {str: "a string", list: "a list", dict: "an object"}[kind]
             return f"{name} is {given}, not {wanted}"
-    for name, check in _OBJECTS.items():
+    for name, check in checks.items():
         fault = check(provenance[name])
         if fault is not None:
             return f"{name}: {fault}"

@@ -10,6 +10,7 @@ import torch
 
 from data_tools.command_line import ArgumentParser
 from data_tools.environment import environment_help
+from offline_algos.encoders import ENCODERS
 
 
 def whole(minimum: int) -> Callable[[str], int]:
@@ -61,12 +62,16 @@ def device(text: str) -> str:
     raise argparse.ArgumentTypeError(f"expected cpu, cuda or cuda:<number>, got {text!r}")
 
 
-def training_parser(description: str | None, *, lr: float) -> ArgumentParser:
+def training_parser(
+    description: str | None, *, lr: float, norm_reward: bool = True
+) -> ArgumentParser:
     """A parser with the flags that all methods share; a script adds its own.
 
     Args:
         description: The script's docstring.
         lr: The method's default learning rate.
+        norm_reward: Whether rewards are scaled by default: log returns of a few basis points would
+            not be heard beside most methods' other terms.
     """
     parser = ArgumentParser(description=description, epilog=environment_help())
     data = parser.add_argument_group("data")
@@ -97,7 +102,8 @@ def training_parser(description: str | None, *, lr: float) -> ArgumentParser:
         nargs="+",
         default=[64, 64],
         metavar="N",
-        help="widths of the hidden layers; on price data wider ones overfit sooner (default 64 64)",
+        help="widths of the hidden layers; on price data wider ones overfit sooner "
+        "(default %(default)s)",
     )
     training.add_argument(
         "--norm-obs",
@@ -106,6 +112,14 @@ def training_parser(description: str | None, *, lr: float) -> ArgumentParser:
         default=1,
         help="normalise observations with the dataset's mean and deviation (default %(default)s)",
     )
+    training.add_argument(
+        "--norm-reward",
+        type=int,
+        choices=(0, 1),
+        default=int(norm_reward),
+        help="divide rewards by their standard deviation (default %(default)s)",
+    )
+    training.add_argument("--encoder", choices=ENCODERS, default="mlp", help="default %(default)s")
     _add_evaluation(parser)
     _add_run(parser)
     return parser
@@ -132,6 +146,14 @@ def _add_evaluation(parser: ArgumentParser) -> None:
         help="evaluate on dates inside the collection span as well; such results prove nothing",
     )
     group.add_argument(
+        "--num-test-envs",
+        type=whole(1),
+        default=10,
+        metavar="N",
+        help="episodes of a validation and of the test, in tasks that are not markets "
+        "(default %(default)s)",
+    )
+    group.add_argument(
         "--env",
         action="append",
         default=[],
@@ -149,6 +171,12 @@ def _add_run(parser: ArgumentParser) -> None:
         "--logdir",
         default="log",
         help="results go to <logdir>/<task>/<method>/seed<seed>-<time> (default %(default)s)",
+    )
+    group.add_argument(
+        "--resume",
+        action="store_true",
+        help="go on with the newest interrupted run of this task, method and seed below --logdir, "
+        "bit for bit, after its last whole epoch; give the same flags",
     )
     group.add_argument(
         "--logger",

@@ -10,18 +10,17 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from gymnasium import spaces
-from tianshou.algorithm.imitation.imitation_base import ImitationPolicy, OfflineImitationLearning
-from tianshou.algorithm.optim import AdamOptimizerFactory
+from tianshou.algorithm.imitation.imitation_base import ImitationPolicy
 from tianshou.trainer import OfflineTrainerParams
 
 from data_tools import command_line
-from offline_algos import report, runner
+from offline_algos import preparation, report, runner
+from offline_algos.actors import Actor, GreedyActor
 from offline_algos.arguments import training_parser
-from offline_algos.datasets import load_dataset
-from offline_algos.networks import NormalisedNet
-from offline_algos.normalisation import Normaliser
-from offline_algos.tasks import open_task
+from offline_algos.imitation import DiscreteImitation
+from offline_algos.networks import ValueNetwork
+from offline_algos.preparation import Setup
+from offline_algos.updates import FusedAdam
 
 
 def make_parser() -> command_line.ArgumentParser:
@@ -29,55 +28,42 @@ def make_parser() -> command_line.ArgumentParser:
     return training_parser(__doc__, lr=1e-4)
 
 
-def build(
-    args: argparse.Namespace,
-    observation_space: spaces.Box,
-    action_space: spaces.Discrete,
-    normaliser: Normaliser,
-) -> OfflineImitationLearning:
-    """The algorithm, untrained, on ``args.device``."""
-    network = NormalisedNet(
-        normaliser,
-        state_shape=observation_space.shape,
-        action_shape=int(action_space.n),
-        hidden_sizes=args.hidden_sizes,
-    )
+def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteImitation, Actor]:
+    """The algorithm, untrained, on ``args.device``, and the actor that it trains."""
+    actions = setup.task.action_space
+    network = ValueNetwork(setup.inputs, int(actions.n))
     policy = ImitationPolicy(
         actor=network,
-        action_space=action_space,
-        observation_space=observation_space,
+        action_space=actions,
+        observation_space=setup.task.observation_space,
         action_bound_method=None,
     )
-    return OfflineImitationLearning(policy=policy, optim=AdamOptimizerFactory(lr=args.lr)).to(
-        args.device
-    )
+    algorithm = DiscreteImitation(policy=policy, optim=FusedAdam(lr=args.lr))
+    return algorithm.to(args.device), GreedyActor(setup.normaliser, network)
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train, validate after each epoch, test, and return what result.json holds."""
-    runner.seed_everything(args.seed, args.threads)
-    dataset = load_dataset(args.load_buffer_name, args.seed)
-    task = open_task(args, dataset)
-    normaliser = runner.make_normaliser(dataset, args.norm_obs)
-    algorithm = build(args, task.observation_space, task.action_space, normaliser)
-    network = algorithm.policy.actor
-    run = runner.start_run("il", args, dataset, task)
-    with runner.saving_last(run, network):
-        algorithm.run_training(
-            OfflineTrainerParams(
-                buffer=dataset.buffer,
-                max_epochs=args.epoch,
-                epoch_num_steps=args.update_per_epoch,
-                batch_size=args.batch_size,
-                test_collector=runner.validation_collector(algorithm, task),
-                compute_score_fn=run.log.score,
-                save_best_fn=lambda _: runner.save_best(run, network),
-                logger=run.log,
-                show_progress=runner.show_progress(),
-                verbose=False,
-            )
+    setup = preparation.prepare(args)
+    algorithm, actor = build(args, setup)
+    run = runner.start_run("il", args, setup)
+    trainer = algorithm.create_trainer(
+        OfflineTrainerParams(
+            buffer=setup.buffer,
+            max_epochs=args.epoch,
+            epoch_num_steps=args.update_per_epoch,
+            batch_size=args.batch_size,
+            test_collector=runner.validation_collector(actor, setup.task),
+            test_step_num_episodes=setup.task.validation_episodes,
+            compute_score_fn=run.log.score,
+            save_best_fn=lambda _: runner.save_best(run, actor),
+            logger=run.log,
+            show_progress=runner.show_progress(),
+            verbose=False,
         )
-    return report.finish_run(run, dataset, task)
+    )
+    runner.train(trainer, run, actor)
+    return report.finish_run(run, setup)
 
 
 def main(argv: Sequence[str] | None = None) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import json
 import os
@@ -14,33 +15,64 @@ import numpy.typing as npt
 import torch
 
 from data_tools.files import replacing
-from offline_algos.networks import NormalisedNet
+from offline_algos.actors import Actor
 from offline_algos.normalisation import Normaliser
 
 FORMAT = "offline_algos policy"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+
+
+# An actor's kind -> the module and the class; a module is read when a file needs it.
+ACTORS = {
+    "greedy": ("actors", "GreedyActor"),
+    "deterministic": ("actors", "DeterministicActor"),
+    "gaussian": ("actors", "GaussianActor"),
+    "constrained": ("discrete_bcq", "ConstrainedActor"),
+    "batch_constrained": ("bcq", "BatchConstrainedActor"),
+    "transformer": ("transformer_actor", "TransformerActor"),
+}
+
+
+def actor_class(kind: str) -> type[Actor]:
+    """The class of a kind of actor.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    if kind not in ACTORS:
+        raise CheckpointError(f"unknown kind of actor {kind!r}. Known: {', '.join(ACTORS)}.")
+    module, name = ACTORS[kind]
+    made: type[Actor] = getattr(importlib.import_module(f"offline_algos.{module}"), name)
+    return made
 
 
 class CheckpointError(ValueError):
     """A file that is no checkpoint of this package, or a damaged one."""
 
 
-def save_policy(
-    path: str | os.PathLike[str], network: NormalisedNet, about: dict[str, Any]
-) -> None:
-    """Write a policy's network and what it was trained for, whole or not at all.
+def save_policy(path: str | os.PathLike[str], actor: Actor, about: dict[str, Any]) -> None:
+    """Write an actor and what it was trained for, whole or not at all.
 
     Args:
         path: The file; an older one is replaced.
-        network: Weights and normaliser (float64) are saved, with the arguments that rebuild it.
+        actor: Weights and normaliser (float64) are saved, with the arguments that rebuild it.
         about: JSON-able facts: method, task, spaces, configuration, layout, arguments.
     """
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
-        "network": {"arguments": network.arguments, "state": network.state_dict()},
+        "actor": {
+            "kind": actor.kind,
+            "arguments": json.dumps(actor.arguments),
+            "state": actor.state_dict(),
+        },
         "about": json.dumps(about),
     }
+    write_tensors(path, content)
+
+
+def write_tensors(path: str | os.PathLike[str], content: dict[str, Any]) -> None:
+    """Write what ``torch.load(..., weights_only=True)`` reads, whole or not at all."""
     # Through memory: on a full disk torch.save itself fails with an error that does not say so.
     made = io.BytesIO()
     torch.save(content, made)
@@ -49,45 +81,43 @@ def save_policy(
 
 
 @dataclass(frozen=True)
-class DiscretePolicy:
-    """A trained policy over discrete actions: the action of the highest value.
+class TrainedPolicy:
+    """A trained policy.
 
     Attributes:
-        network: Normaliser and network, in evaluation mode.
+        actor: Normaliser and networks, in evaluation mode.
         about: What `save_policy` was told: method, task, spaces, configuration and so on.
     """
 
-    network: NormalisedNet
+    actor: Actor
     about: dict[str, Any]
 
     @torch.no_grad()
-    def act(self, observations: npt.ArrayLike) -> npt.NDArray[np.int64]:
+    def act(self, observations: npt.ArrayLike) -> npt.NDArray[Any]:
         """Choose actions.
 
         Args:
             observations: Flat observations as the environment gives them, float (n, D).
 
         Returns:
-            int64 (n,), indices into the environment's actions.
+            int64 (n,), indices into the environment's actions, or float32 (n, A) of its box.
 
         Raises:
             ValueError: The shape is not (n, D).
         """
         observations = np.asarray(observations)
-        columns = self.network.normaliser.mean.shape[0]
+        columns = self.actor.normaliser.mean.shape[0]
         if observations.ndim != 2 or observations.shape[1] != columns:
             raise ValueError(
                 f"observations of shape {observations.shape}: expected (n, {columns}), one row per "
                 "lane. Add a leading axis to a single observation."
             )
-        values, _ = self.network(observations)
-        if values.ndim == 3:  # quantiles: their mean is the value
-            values = values.mean(2)
-        actions: npt.NDArray[np.int64] = values.argmax(1).cpu().numpy()
-        return actions
+        device = self.actor.normaliser.mean.device
+        actions: torch.Tensor = self.actor(torch.as_tensor(observations, device=device))
+        return actions.cpu().numpy()
 
 
-def load_policy(path: str | os.PathLike[str], device: str = "cpu") -> DiscretePolicy:
+def load_policy(path: str | os.PathLike[str], device: str = "cpu") -> TrainedPolicy:
     """Open a checkpoint that a training script wrote.
 
     Args:
@@ -109,13 +139,15 @@ def load_policy(path: str | os.PathLike[str], device: str = "cpu") -> DiscretePo
         raise CheckpointError(
             f"{path} was not written by offline_algos. Expected a policy.pth or last.pth."
         )
-    if content["format_version"] > FORMAT_VERSION:
+    if content["format_version"] != FORMAT_VERSION:
+        version = content["format_version"]
+        known = "newer" if version > FORMAT_VERSION else "older"
         raise CheckpointError(
-            f"{path} has format version {content['format_version']}, newer than {FORMAT_VERSION}. "
-            "Update this package."
+            f"{path} has format version {version}, {known} than {FORMAT_VERSION}. Use the "
+            "release of this package that wrote it, or train again."
         )
-    arguments, state = content["network"]["arguments"], content["network"]["state"]
-    normaliser = Normaliser.identity(len(state["normaliser.mean"]))
-    network = NormalisedNet(normaliser, **arguments)
-    network.load_state_dict(state)
-    return DiscretePolicy(network.to(device).eval(), json.loads(content["about"]))
+    part = content["actor"]
+    normaliser = Normaliser.identity(len(part["state"]["normaliser.mean"]))
+    actor = actor_class(part["kind"]).build(normaliser, **json.loads(part["arguments"]))
+    actor.load_state_dict(part["state"])
+    return TrainedPolicy(actor.to(device).eval(), json.loads(content["about"]))

@@ -35,34 +35,44 @@ class Dataset:
     @property
     def collection(self) -> Span | None:
         """First decision and last mark that the collection could use, or None."""
-        if self.provenance is None:
+        if self.provenance is None or "span" not in self.provenance:
             return None
         span = self.provenance["span"]
         return read_time(span["start"]), read_time(span["end"])
 
 
-def load_dataset(path: str, seed: int) -> Dataset:
-    """Load a dataset that holds discrete actions.
+def load_dataset(path: str, seed: int, *, continuous: bool = False) -> Dataset:
+    """Load a dataset of the action kind that is asked for.
 
     Raises:
-        DatasetError: It is missing, unreadable, or its actions are not discrete.
+        DatasetError: It is missing, unreadable, or its actions are of the other kind.
     """
     buffer, provenance = load_buffer(path)
-    return make_dataset(buffer, provenance, seed, path)
+    return make_dataset(buffer, provenance, seed, path, continuous=continuous)
 
 
 def make_dataset(
-    buffer: ReplayBuffer, provenance: dict[str, Any] | None, seed: int, path: str | None = None
+    buffer: ReplayBuffer,
+    provenance: dict[str, Any] | None,
+    seed: int,
+    path: str | None = None,
+    *,
+    continuous: bool = False,
 ) -> Dataset:
     """Wrap a buffer, loaded or made in memory, and seed its sampling.
 
     Raises:
-        DatasetError: Its actions are not discrete.
+        DatasetError: It is empty, or its actions are of the other kind.
     """
-    if buffer.act.ndim != 1 or buffer.act.dtype.kind not in "iu":
+    if len(buffer) == 0:
+        raise DatasetError(f"{path or 'the buffer'} holds no transitions: there is nothing to do.")
+    discrete = buffer.act.ndim == 1 and buffer.act.dtype.kind in "iu"
+    if discrete == continuous or (continuous and buffer.act.ndim != 2):
+        other = "atari_style" if discrete else "d4rl_style"
         raise DatasetError(
             f"{path or 'the buffer'} holds {buffer.act.dtype} actions of shape "
-            f"{buffer.act.shape[1:]}: the atari_style scripts train on discrete actions."
+            f"{buffer.act.shape[1:]}: this script trains on "
+            f"{'continuous' if continuous else 'discrete'} actions. Take a {other} script."
         )
     # the state that ReplayBuffer(random_seed=...) makes
     buffer._random_state = np.random.RandomState(seed)

@@ -11,9 +11,11 @@ from tqdm import tqdm
 
 from data_tools.policies import make_policy
 from gym_trade import SequentialConfig, VectorTradeEnv
+from offline_algos.actors import Actor
 
 # Slippage and starting cash may be drawn: every policy meets the same draws.
 EVALUATION_SEED = 0
+ONE_LANE = np.zeros(1, np.int64)
 
 Act = Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]
 
@@ -45,6 +47,7 @@ def evaluate(
     *,
     name: str = "policy",
     show_progress: bool = False,
+    listener: Actor | None = None,
 ) -> dict[str, Any]:
     """Walk a policy once over a period.
 
@@ -55,6 +58,7 @@ def evaluate(
         end: Last mark; None: the market's last.
         name: For the progress bar.
         show_progress: Show a progress bar where stderr is a terminal.
+        listener: The actor behind `act`, if it remembers an episode; see `actors.Actor`.
 
     Returns:
         ``return`` (sum of rewards), ``steps``, ``terminated`` (bankrupt), ``metrics`` (name to
@@ -62,7 +66,7 @@ def evaluate(
         ``times`` (datetime64[ns] (steps + 1,), UTC).
     """
     environment = evaluation_environment(config, start, end)
-    return _walk(environment, act, name, show_progress)
+    return _walk(environment, act, name, show_progress, listener)
 
 
 def evaluate_rule(
@@ -92,8 +96,16 @@ def evaluate_rule(
     return _walk(environment, lambda observations: policy.act(), rule, show_progress)
 
 
-def _walk(environment: VectorTradeEnv, act: Act, name: str, show_progress: bool) -> dict[str, Any]:
+def _walk(
+    environment: VectorTradeEnv,
+    act: Act,
+    name: str,
+    show_progress: bool,
+    listener: Actor | None = None,
+) -> dict[str, Any]:
     observations, _ = environment.reset(seed=EVALUATION_SEED)
+    if listener is not None:
+        listener.begin(ONE_LANE)
     first = int(environment.decision_index[0])
     equity = np.empty(environment.decision_range[1] - first + 1)
     equity[0] = environment.portfolio_value[0]
@@ -110,6 +122,8 @@ def _walk(environment: VectorTradeEnv, act: Act, name: str, show_progress: bool)
             observations, rewards, terminated, truncated, info = environment.step(act(observations))
             steps += 1
             total += float(rewards[0])
+            if listener is not None:
+                listener.observe(ONE_LANE, rewards)
             equity[steps] = environment.portfolio_value[0]
             ended = bool(terminated[0] or truncated[0])
             bar.update()

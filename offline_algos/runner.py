@@ -1,10 +1,9 @@
-"""What the training scripts share: plain functions, in the order in which they are called."""
+"""What the training scripts share from the first epoch on: directory, validation, checkpoints."""
 
 from __future__ import annotations
 
 import argparse
 import json
-import random
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,36 +12,19 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from tianshou.data import Collector, ReplayBuffer
+from tianshou.data import Collector
+from tianshou.trainer import OfflineTrainer
 from tianshou.utils import TensorboardLogger
 from torch.utils.tensorboard import SummaryWriter
 
 from data_tools.command_line import INTERRUPTED
+from offline_algos import resume
+from offline_algos.actors import Actor
 from offline_algos.checkpoint import save_policy
-from offline_algos.datasets import Dataset
-from offline_algos.evaluation import EVALUATION_SEED, evaluation_environment
-from offline_algos.networks import NormalisedNet
-from offline_algos.normalisation import Normaliser, observation_statistics
+from offline_algos.gym_task import GymTask
+from offline_algos.preparation import Setup
 from offline_algos.tasks import Task
 from offline_algos.training_log import TrainingLog
-from offline_algos.vector_env import TradeVectorEnv
-
-
-def seed_everything(seed: int, threads: int = 1) -> None:
-    """Seed torch, NumPy and Python, and set torch's CPU threads."""
-    random.seed(seed)
-    np.random.seed(seed)
-    torch.manual_seed(seed)
-    torch.set_num_threads(threads)
-
-
-def make_normaliser(dataset: Dataset, norm_obs: int) -> Normaliser:
-    """The layer that normalises observations with the dataset's statistics, or changes nothing."""
-    if norm_obs:
-        return Normaliser(observation_statistics(dataset.buffer))
-    return Normaliser.identity(int(np.prod(dataset.buffer.obs.shape[1:])))
 
 
 @dataclass(frozen=True)
@@ -53,45 +35,46 @@ class Run:
         directory: ``<logdir>/<task>/<method>/seed<seed>-<time>``.
         about: What its checkpoints carry.
         log: Losses, validation returns and times.
+        resumed: Whether it goes on with one that was interrupted.
     """
 
     directory: Path
     about: dict[str, Any]
     log: TrainingLog
+    resumed: bool = False
 
 
-def start_run(method: str, args: argparse.Namespace, dataset: Dataset, task: Task) -> Run:
-    """Make the run's directory and its logger, and say what will be done."""
+def start_run(method: str, args: argparse.Namespace, setup: Setup) -> Run:
+    """Make the run's directory and its logger, or find those to go on with; say what is done.
+
+    Raises:
+        ValueError: The directory cannot be made, or there is nothing to go on with.
+    """
+    dataset, task = setup.dataset, setup.task
     parent = Path(args.logdir) / task.name / method
     name = f"seed{args.seed}-{datetime.now():%Y%m%d-%H%M%S}"
-    directory = _new_directory(parent, name)
+    directory = _unfinished(parent, args) if args.resume else _new_directory(parent, name)
     about = {
         "method": method,
         "task": task.name,
         "seed": args.seed,
         "arguments": vars(args),
         "observation_space": {"shape": list(task.observation_space.shape), "dtype": "float32"},
-        "action_space": {"n": int(task.action_space.n), "levels": list(task.config.levels)},
         "layout": [list(part) for part in task.layout],
-        "configuration": json.loads(task.config.to_json()),
         "dataset": {
             "path": dataset.path,
             "content_hash": dataset.content_hash,
             "transitions": len(dataset.buffer),
             "provenance": dataset.provenance,
         },
-        "evaluation": {
-            "market": task.market,
-            "validation": task.validation.to_dict(),
-            "test": task.test.to_dict(),
-        },
+        **task.facts(),
     }
     print(f"{task.name}, {method}: {len(dataset.buffer)} transitions of {dataset.path}")
-    print(f"validation {task.validation}\ntest       {task.test}")
+    print(task.describe())
     writer = None
     if args.logger == "tensorboard":
         writer = TensorboardLogger(SummaryWriter(str(directory)), update_interval=100)
-    return Run(directory, about, TrainingLog(writer))
+    return Run(directory, about, TrainingLog(writer), bool(args.resume))
 
 
 def _new_directory(parent: Path, name: str) -> Path:
@@ -112,14 +95,27 @@ def _new_directory(parent: Path, name: str) -> Path:
     return directory
 
 
-def validation_collector(algorithm: Any, task: Task) -> Collector:
-    """Tianshou's Collector for one deterministic pass over the validation period."""
-    environment = evaluation_environment(task.config, task.validation.start, task.validation.end)
-    return Collector(
-        algorithm,
-        TradeVectorEnv(environment, replay_seed=EVALUATION_SEED),
-        ReplayBuffer(task.validation.steps + 1, ignore_obs_next=True),
-    )
+def _unfinished(parent: Path, args: argparse.Namespace) -> Path:
+    """The newest run of this task, method and seed that has a state but no result."""
+    found = [
+        path.parent
+        for path in parent.glob(f"seed{args.seed}-*/{resume.FILE}")
+        if not (path.parent / "result.json").exists()
+    ]
+    if not found:
+        raise ValueError(
+            f"--resume: no interrupted run with seed {args.seed} below {parent}. Start one without "
+            "the flag; it can be resumed once an epoch is done."
+        )
+    directory = max(found, key=lambda path: (path / resume.FILE).stat().st_mtime)
+    recorded = resume.read_training(directory / resume.FILE)["arguments"]
+    resume.check_arguments(directory / resume.FILE, recorded, json.loads(json.dumps(vars(args))))
+    return directory
+
+
+def validation_collector(actor: Actor, task: Task | GymTask) -> Collector:
+    """Tianshou's Collector for the episodes that an epoch is validated by."""
+    return task.validation_collector(actor)
 
 
 def show_progress() -> bool:
@@ -127,14 +123,33 @@ def show_progress() -> bool:
     return sys.stderr.isatty()
 
 
-def save_best(run: Run, network: NormalisedNet) -> None:
+def save_best(run: Run, actor: Actor) -> None:
     """Write policy.pth; Tianshou's trainer asks for it after the best validation so far."""
     if run.log.epoch > 0:
-        save_policy(run.directory / "policy.pth", network, run.about | {"epoch": run.log.epoch})
+        save_policy(run.directory / "policy.pth", actor, run.about | {"epoch": run.log.epoch})
+
+
+def train(trainer: OfflineTrainer, run: Run, actor: Actor) -> None:
+    """Run Tianshou's trainer epoch by epoch, each of which can be resumed after.
+
+    Writes last.pth when it ends, also when Ctrl-C or SIGTERM ends it.
+
+    Raises:
+        SystemExit: After Ctrl-C, with code 130, once the weights are saved.
+    """
+    state = run.directory / resume.FILE
+    with saving_last(run, actor):
+        trainer.reset()
+        if run.resumed:
+            resume.restore_training(state, trainer, run.log)
+            print(f"going on after epoch {run.log.epoch}, {run.log.updates} updates")
+        while trainer._epoch < trainer.params.max_epochs:
+            trainer.execute_epoch()
+            resume.save_training(state, trainer, run.log, run.about["arguments"])
 
 
 @contextmanager
-def saving_last(run: Run, network: NormalisedNet) -> Iterator[None]:
+def saving_last(run: Run, actor: Actor) -> Iterator[None]:
     """Write last.pth when the block ends, also when Ctrl-C or SIGTERM ends it.
 
     Raises:
@@ -144,12 +159,13 @@ def saving_last(run: Run, network: NormalisedNet) -> Iterator[None]:
     try:
         yield
     except (KeyboardInterrupt, SystemExit) as stop:
-        save_policy(path, network, run.about | {"epoch": run.log.epoch})
+        save_policy(path, actor, run.about | {"epoch": run.log.epoch})
         print(
-            f"interrupted after {run.log.updates} updates: the weights are in {path}",
+            f"interrupted after {run.log.updates} updates: the weights are in {path}; --resume "
+            "goes on after the last whole epoch",
             file=sys.stderr,
         )
         raise SystemExit(getattr(stop, "code", INTERRUPTED)) from None
     finally:
         run.log.finalize()
-    save_policy(path, network, run.about | {"epoch": run.log.epoch})
+    save_policy(path, actor, run.about | {"epoch": run.log.epoch})

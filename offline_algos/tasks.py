@@ -8,14 +8,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import gymnasium as gym
+import numpy as np
+from tianshou.data import Collector, ReplayBuffer
 
 from data_tools.environment import SYNTHETIC_PREFIX, open_market, parse_env_arguments, reopen_market
 from data_tools.hdf5 import DatasetError
-from gym_trade import Market, SequentialConfig, VectorTradeEnv
+from gym_trade import Market, SequentialConfig
 from gym_trade.arguments import CALLABLE_PREFIX
+from offline_algos.actors import Actor, ActorPolicy
 from offline_algos.datasets import Dataset
-from offline_algos.evaluation import evaluation_config, evaluation_environment
+from offline_algos.evaluation import (
+    EVALUATION_SEED,
+    evaluation_config,
+    evaluation_environment,
+)
+from offline_algos.fitting import check_box, check_fit
+from offline_algos.gym_task import GymTask, open_gym_task
 from offline_algos.periods import Period, evaluation_range, split
+from offline_algos.vector_env import TradeVectorEnv
 
 TASKS = ("Trade-Sequential-v0", "Trade-VectorSequential-v0")
 # What the evaluation decides itself.
@@ -32,7 +42,7 @@ class Task:
         market: Which market it trades: kind, path or name, content hash.
         validation: Chooses the checkpoint.
         test: Touched once, at the end.
-        action_space: Discrete actions.
+        action_space: Discrete actions, or the box of continuous ones.
         observation_space: Flat observations.
         layout: The flat observation's parts.
     """
@@ -42,12 +52,53 @@ class Task:
     market: dict[str, Any]
     validation: Period
     test: Period
-    action_space: gym.spaces.Discrete
+    action_space: gym.spaces.Discrete | gym.spaces.Box
     observation_space: gym.spaces.Box
     layout: tuple[Any, ...]
 
+    @property
+    def bounds(self) -> dict[str, list[float]]:
+        """``low`` and ``high`` of continuous actions, as actors take them."""
+        assert isinstance(self.action_space, gym.spaces.Box)
+        return {"low": self.action_space.low.tolist(), "high": self.action_space.high.tolist()}
 
-def open_task(args: argparse.Namespace, dataset: Dataset) -> Task:
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint says about the task: JSON-able."""
+        discrete = isinstance(self.action_space, gym.spaces.Discrete)
+        return {
+            "action_space": {"n": int(self.action_space.n), "levels": list(self.config.levels)}  # type: ignore[union-attr]
+            if discrete
+            else self.bounds,
+            "configuration": json.loads(self.config.to_json()),
+            "evaluation": {
+                "market": self.market,
+                "validation": self.validation.to_dict(),
+                "test": self.test.to_dict(),
+            },
+        }
+
+    def describe(self) -> str:
+        """Lines about where policies are judged."""
+        return f"validation {self.validation}\ntest       {self.test}"
+
+    @property
+    def validation_episodes(self) -> int:
+        """Episodes that a validation collects: one deterministic pass."""
+        return 1
+
+    def validation_collector(self, actor: Actor) -> Collector:
+        """Tianshou's Collector for one deterministic pass over the validation period."""
+        environment = evaluation_environment(
+            self.config, self.validation.start, self.validation.end
+        )
+        return Collector(
+            ActorPolicy(actor, self.action_space),
+            TradeVectorEnv(environment, replay_seed=EVALUATION_SEED, listener=actor),
+            ReplayBuffer(self.validation.steps + 1, ignore_obs_next=True),
+        )
+
+
+def open_task(args: argparse.Namespace, dataset: Dataset) -> Task | GymTask:
     """Build the dataset's task anew and find where it may be evaluated.
 
     Args:
@@ -66,11 +117,11 @@ def open_task(args: argparse.Namespace, dataset: Dataset) -> Task:
             "--test-market FILE and, if they are not the defaults, the environment's arguments "
             "with --env."
         )
-    if name not in TASKS or provenance.get("task", name) not in TASKS:
-        raise ValueError(
-            f"--task {name}, dataset made in {provenance.get('task', 'an unknown task')}: expected "
-            f"{' or '.join(TASKS)}."
-        )
+    made_in = provenance.get("task", name)
+    if (name in TASKS) != (made_in in TASKS) or (name not in TASKS and name != made_in):
+        raise ValueError(f"--task {name}, but the dataset was made in {made_in}.")
+    if name not in TASKS:
+        return _open_gym_task(args, name, dataset)
     overrides = parse_env_arguments(args.env, args.env_config)
     for key in RESERVED:
         if key in overrides:
@@ -88,7 +139,7 @@ def open_task(args: argparse.Namespace, dataset: Dataset) -> Task:
     config = SequentialConfig.from_json(json.dumps(kept)).replace(df=market)
     config = SequentialConfig.from_arguments(config, overrides)
     environment = evaluation_environment(config)
-    _check_fit(environment, dataset)
+    check_fit(environment, dataset)
     if dataset.collection is None:
         print("the dataset's collection span is not known: overlap with it cannot be checked")
     first, last = evaluation_range(
@@ -101,7 +152,8 @@ def open_task(args: argparse.Namespace, dataset: Dataset) -> Task:
     )
     validation, test = split(environment, first, last)
     actions, observations = environment.single_action_space, environment.single_observation_space
-    assert isinstance(actions, gym.spaces.Discrete) and isinstance(observations, gym.spaces.Box)
+    assert isinstance(actions, gym.spaces.Discrete | gym.spaces.Box)
+    assert isinstance(observations, gym.spaces.Box)
     return Task(
         name=name,
         config=evaluation_config(config),
@@ -112,6 +164,27 @@ def open_task(args: argparse.Namespace, dataset: Dataset) -> Task:
         observation_space=observations,
         layout=environment.layout,
     )
+
+
+def _open_gym_task(args: argparse.Namespace, name: str, dataset: Dataset) -> GymTask:
+    """Another Gymnasium task, after a look at whether the dataset can be of it."""
+    task = open_gym_task(name, args.num_test_envs)
+    columns = int(np.prod(dataset.buffer.obs.shape[1:]))
+    if columns != task.observation_space.shape[0]:
+        raise ValueError(
+            f"the dataset's observations have {columns} numbers, those of {name} "
+            f"{task.observation_space.shape[0]}."
+        )
+    actions = dataset.buffer.act[dataset.buffer.sample_indices(0)]
+    if isinstance(task.action_space, gym.spaces.Box):
+        if actions.ndim == 1:
+            raise ValueError(f"the dataset's actions are discrete, those of {name} continuous.")
+        check_box(task.action_space, dataset)
+    elif actions.ndim > 1 or actions.min() < 0 or actions.max() >= task.action_space.n:
+        raise ValueError(
+            f"the dataset's actions do not fit {name}, which has 0 to {task.action_space.n - 1}."
+        )
+    return task
 
 
 def _refuse_foreign_code(recorded: dict[str, Any], overrides: dict[str, Any]) -> None:
@@ -149,34 +222,3 @@ def _open_evaluation_market(
             f"the dataset's market cannot be used for evaluation: {error} Or evaluate on another "
             "one: --test-market FILE."
         ) from error
-
-
-def _check_fit(environment: VectorTradeEnv, dataset: Dataset) -> None:
-    """Refuse to evaluate a policy on observations or actions that mean something else."""
-    provenance = dataset.provenance or {}
-    columns, wanted = dataset.buffer.obs.shape[1:], environment.single_observation_space.shape
-    here = [f"{part.key} {list(part.shape)}" for part in environment.layout]
-    made = (
-        [f"{part['key']} {part['shape']}" for part in provenance["layout"]] if provenance else here
-    )
-    if columns != wanted or made != here:
-        raise ValueError(
-            f"the dataset's observations {columns} ({', '.join(made)}) are not the evaluation "
-            f"environment's {wanted} ({', '.join(here)}). Leave its time frames, windows and "
-            "features as they were."
-        )
-    levels = environment.action_levels
-    if levels is None:
-        raise ValueError("the evaluation environment has continuous actions, the dataset discrete.")
-    recorded = provenance.get("action", {}).get("levels")
-    if recorded is not None and list(recorded) != list(levels):
-        raise ValueError(
-            f"the dataset's action levels are {list(recorded)}, the evaluation environment's "
-            f"{levels.tolist()}. Leave action_levels, leverage and allow_short as they were."
-        )
-    actions = dataset.buffer.act[dataset.buffer.sample_indices(0)]
-    if actions.min() < 0 or actions.max() >= len(levels):
-        raise ValueError(
-            f"the dataset's actions run from {actions.min()} to {actions.max()}, but the "
-            f"environment has 0 to {len(levels) - 1}."
-        )

@@ -59,6 +59,23 @@ class TrainingLog(BaseLogger):
         value = max(trained)
         return trained.index(value) + 1, value
 
+    def state(self) -> dict[str, Any]:
+        """What a run that goes on must know: plain numbers."""
+        return {
+            "validation_returns": list(self.validation_returns),
+            "losses": {name: float(value) for name, value in self.losses.items()},
+            "update_seconds": self.update_seconds,
+            "updates": self.updates,
+            "seconds": time.perf_counter() - self._started,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from such a state."""
+        self.validation_returns, self.losses = state["validation_returns"], state["losses"]
+        self.update_seconds, self.updates = state["update_seconds"], state["updates"]
+        self._started = time.perf_counter() - state["seconds"]
+        self._epoch_start = (self.updates, self.update_seconds, time.perf_counter())
+
     def log_update_data(self, log_data: dict[str, Any], step: int) -> None:
         """Keep the smoothed losses of a gradient step."""
         self.losses = log_data["smoothed_loss"]

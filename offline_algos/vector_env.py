@@ -11,6 +11,8 @@ import numpy.typing as npt
 from gymnasium.vector import VectorEnv
 from tianshou.env import BaseVectorEnv
 
+from offline_algos.actors import Actor
+
 Ids = int | Sequence[int] | npt.NDArray[np.integer[Any]] | None
 
 
@@ -25,12 +27,19 @@ class TradeVectorEnv(BaseVectorEnv):
         env: A vector environment with flat observations and autoreset disabled.
         replay_seed: With a seed, every reset starts the same episode again (lane i with seed + i),
             which makes repeated evaluations comparable. None: every reset is a new episode.
+        listener: Is told which lanes begin an episode and what each step has earned, see
+            `actors.Actor`.
 
     Raises:
         ValueError: Autoreset is on, or observations are not flat.
     """
 
-    def __init__(self, env: VectorEnv[Any, Any, Any], replay_seed: int | None = None) -> None:
+    def __init__(
+        self,
+        env: VectorEnv[Any, Any, Any],
+        replay_seed: int | None = None,
+        listener: Actor | None = None,
+    ) -> None:
         # BaseVectorEnv.__init__ would start one worker per lane; its attributes are set here.
         mode = env.metadata.get("autoreset_mode")
         if mode is not gym.vector.AutoresetMode.DISABLED:
@@ -47,7 +56,7 @@ class TradeVectorEnv(BaseVectorEnv):
         self.env_num = env.num_envs
         self.is_async = False
         self.is_closed = False
-        self._replay_seed = replay_seed
+        self._replay_seed, self._listener = replay_seed, listener
         self._pending_seeds: list[int | None] = [None] * self.env_num
         self._all = np.arange(self.env_num)
 
@@ -94,6 +103,8 @@ class TradeVectorEnv(BaseVectorEnv):
         observations, _ = self.env.reset(
             seed=self._seeds(mask, kwargs.pop("seed", None)), options={"reset_mask": mask}
         )
+        if self._listener is not None:
+            self._listener.begin(lanes)
         return np.array(observations[lanes]), self._infos(len(lanes))
 
     def _seeds(self, mask: npt.NDArray[np.bool_], seed: int | None) -> list[int | None]:
@@ -126,6 +137,8 @@ class TradeVectorEnv(BaseVectorEnv):
         else:
             outcome = self.env.unwrapped.step_lanes(lanes, action)
         observations, rewards, terminated, truncated = (np.array(part) for part in outcome)
+        if self._listener is not None:
+            self._listener.observe(lanes, rewards)
         return observations, rewards, terminated, truncated, self._infos(len(lanes))
 
     def render(self, **kwargs: Any) -> list[Any]:

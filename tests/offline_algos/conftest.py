@@ -3,11 +3,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+import torch
 
 from data_tools.collect import collect
 from tests.offline_algos import samples
 
 ENV = {"time_frames": ["1min", "5min"], "window_sizes": [4, 6], "execute_on": "5min"}
+
+
+torch.set_num_threads(1)  # as the scripts do: small networks are slower on more
 
 
 @pytest.fixture(scope="session")
@@ -23,5 +27,16 @@ def dataset_file(market_file: Path) -> Path:
     collect(
         path, buffer_size=1200, market=str(market_file), policy="ma-cross:fast=3,slow=9+random",
         epsilon=0.1, num_envs=8, episode_steps=100, env=ENV, progress=False, echo=None,
+    )  # fmt: skip
+    return path
+
+
+@pytest.fixture(scope="session")
+def continuous_file(market_file: Path) -> Path:
+    path = market_file.with_name("continuous.hdf5")
+    collect(
+        path, buffer_size=1200, market=str(market_file), policy="ma-cross:fast=3,slow=9+random",
+        epsilon=0.1, num_envs=8, episode_steps=100, env=ENV | {"action_type": "continuous"},
+        progress=False, echo=None,
     )  # fmt: skip
     return path

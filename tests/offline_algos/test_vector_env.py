@@ -4,26 +4,21 @@ import gymnasium as gym
 import numpy as np
 import pytest
 import torch
-from tianshou.algorithm.modelfree.qrdqn import QRDQNPolicy
 from tianshou.data import Collector, ReplayBuffer, VectorReplayBuffer
 from tianshou.env import BaseVectorEnv
 
 from gym_trade import VectorTradeEnv
-from offline_algos.networks import NormalisedNet
+from offline_algos.actors import ActorPolicy, GreedyActor
+from offline_algos.networks import Inputs, ValueNetwork
 from offline_algos.normalisation import Normaliser
 from offline_algos.vector_env import TradeVectorEnv
 from tests.offline_algos import samples
 
 
-def policy(env: TradeVectorEnv) -> QRDQNPolicy:
-    network = NormalisedNet(
-        Normaliser.identity(samples.COLUMNS),
-        state_shape=(samples.COLUMNS,),
-        action_shape=3,
-        hidden_sizes=[16],
-        num_atoms=4,
-    )
-    return QRDQNPolicy(model=network, action_space=env.action_space[0])
+def policy(env: TradeVectorEnv) -> ActorPolicy:
+    inputs = Inputs([("all", 0, samples.COLUMNS, (samples.COLUMNS,))], hidden_sizes=(16,))
+    actor = GreedyActor(Normaliser.identity(samples.COLUMNS), ValueNetwork(inputs, 3, 4))
+    return ActorPolicy(actor, env.action_space[0])
 
 
 def test_stepping_equals_the_environment_itself():

@@ -1,0 +1,139 @@
+"""Datasets of any Gymnasium task, from a policy that is a function."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Any
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+from gymnasium.vector import AutoresetMode, SyncVectorEnv
+from tqdm import tqdm
+
+from data_tools.episodes import EpisodeLog, Episodes
+from data_tools.hdf5 import FORMAT_VERSION, FlatBufferWriter
+from data_tools.provenance import describe_episodes
+
+# Observations, float32 (n, D), and a generator, to actions (n,) or (n, A).
+Act = Callable[[npt.NDArray[np.float32], np.random.Generator], npt.NDArray[Any]]
+
+
+def record(
+    task: str,
+    act: Act,
+    path: str | os.PathLike[str],
+    *,
+    buffer_size: int,
+    policy: dict[str, Any],
+    num_envs: int = 8,
+    seed: int = 0,
+    overwrite: bool = False,
+    progress: bool = False,
+    make_arguments: dict[str, Any] | None = None,
+) -> Episodes:
+    """Roll a policy out and write its transitions, as `collect` does for markets.
+
+    Args:
+        task: A registered Gymnasium task with a Box of observations, which are stored flat.
+        act: The policy.
+        path: The dataset to write.
+        buffer_size: Transitions, exactly.
+        policy: What the provenance says about it, with a ``name``.
+        num_envs: Environments stepped together, no more than `buffer_size`.
+        seed: Environment i begins with seed + i; the generator has a seed of its own from it.
+        overwrite: Replace an existing file.
+        progress: Show a progress bar on stderr.
+        make_arguments: Further keywords of ``gym.make``.
+
+    Returns:
+        What the episodes were like.
+
+    Raises:
+        ValueError: The file cannot be written.
+    """
+    lanes = min(num_envs, buffer_size)
+    makers = [lambda: gym.make(task, **(make_arguments or {}))] * lanes
+    env = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
+    space = env.single_action_space
+    width = int(np.prod(env.single_observation_space.shape or ()))
+    generator = np.random.default_rng(seed)
+    try:
+        with FlatBufferWriter(
+            path, size=buffer_size, num_lanes=lanes, observation_size=width,
+            action_shape=space.shape or (), action_dtype=space.dtype or np.int64,
+            overwrite=overwrite,
+        ) as writer:  # fmt: skip
+            episodes = _drive(env, act, writer, generator, seed, progress)
+            writer.finish(_provenance(task, env, policy, seed, buffer_size, episodes))
+    finally:
+        env.close()
+    return episodes
+
+
+def _drive(
+    env: SyncVectorEnv,
+    act: Act,
+    writer: FlatBufferWriter,
+    generator: np.random.Generator,
+    seed: int,
+    progress: bool,
+) -> Episodes:
+    """Step until every environment's share is full."""
+    log = EpisodeLog(env.num_envs)
+    observation = _flat(env.reset(seed=seed)[0])
+    writer.start(observation)
+    with tqdm(total=writer.size, unit=" transitions", unit_scale=True, disable=not progress) as bar:
+        for step in range(writer.num_steps):
+            actions = act(observation, generator)
+            following, reward, terminated, truncated, info = env.step(actions)
+            observation, ended, finals = _flat(following), terminated | truncated, None
+            if ended.any():
+                rows = info["final_obs"]
+                finals = {
+                    lane: _flat(rows[lane][None])[0] for lane in np.flatnonzero(ended).tolist()
+                }
+            running, stopped = writer.shares > step, writer.shares == step + 1
+            # the last row of a share ends an episode: the next row is another environment's
+            marked = (truncated & ~terminated) | (stopped & ~terminated)
+            writer.add(actions, reward, terminated, marked, observation, finals)
+            log.add(reward, terminated, ended, stopped, running)
+            bar.update(int(running.sum()))
+    return log.episodes()
+
+
+def _flat(observations: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    return np.ascontiguousarray(observations, np.float32).reshape(len(observations), -1)
+
+
+def _provenance(
+    task: str,
+    env: SyncVectorEnv,
+    policy: dict[str, Any],
+    seed: int,
+    rows: int,
+    episodes: Episodes,
+) -> dict[str, Any]:
+    """What the dataset says about itself."""
+    space, shape = env.single_action_space, env.single_observation_space.shape or ()
+    discrete = isinstance(space, gym.spaces.Discrete)
+    return {
+        "format_version": FORMAT_VERSION,
+        "task": task,
+        "policy": policy,
+        "seed": seed,
+        "num_envs": env.num_envs,
+        "buffer_size": rows,
+        "layout": [
+            {"key": "observation", "start": 0, "stop": int(np.prod(shape)), "shape": list(shape)}
+        ],
+        "action": {"type": "discrete" if discrete else "continuous", "levels": None},
+        "reference": describe_episodes(episodes),
+        "versions": {
+            "python": platform.python_version(),
+            **{name: version(name) for name in ("gymnasium", "numpy")},
+        },
+    }

@@ -1,0 +1,183 @@
+"""Actors: raw observations in, actions of the environment out.
+
+An actor is what is validated, tested, saved and exported: the normaliser, the networks that choose
+an action, and the way back from [-1, 1] to the environment's box. It shares its networks with the
+algorithm that trains them.
+"""
+
+from __future__ import annotations
+
+import abc
+from typing import Any, ClassVar
+
+import gymnasium as gym
+import numpy as np
+import numpy.typing as npt
+import torch
+from tianshou.algorithm.algorithm_base import Policy
+from tianshou.data import Batch
+from torch import nn
+
+from offline_algos.networks import DeterministicNetwork, GaussianNetwork, ValueNetwork
+from offline_algos.normalisation import Normaliser
+
+
+class Actor(nn.Module, abc.ABC):
+    """What all actors share.
+
+    Whoever steps an environment tells its actor: `begin` where lanes were reset, `observe` after
+    each step. Most actors need neither; one that remembers an episode does.
+
+    Args:
+        normaliser: Applied to every observation.
+        **arguments: What `build` needs to make the actor again, beside the normaliser: JSON-able.
+
+    Attributes:
+        kind: Its name in a checkpoint.
+        arguments: As given.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(self, normaliser: Normaliser, **arguments: Any) -> None:
+        super().__init__()
+        self.normaliser = normaliser
+        self.arguments = arguments
+
+    @classmethod
+    @abc.abstractmethod
+    def build(cls, normaliser: Normaliser, **arguments: Any) -> Actor:
+        """An actor of these arguments, its weights yet to be loaded."""
+
+    @abc.abstractmethod
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """Actions for raw observations (B, D): int64 (B,), or float32 (B, A) of the box."""
+
+    def begin(self, lanes: npt.NDArray[np.int64]) -> None:
+        """Forget the episodes of these lanes, int64 (k,): new ones begin."""
+
+    def observe(self, lanes: npt.NDArray[np.int64], rewards: npt.NDArray[np.float64]) -> None:
+        """Note what the last actions of these lanes, int64 (k,), have earned, float64 (k,)."""
+
+
+class GreedyActor(Actor):
+    """The discrete action with the highest value, or the likeliest one.
+
+    Args:
+        normaliser: Applied to every observation.
+        network: Its values or logits; of quantiles the mean counts.
+    """
+
+    kind = "greedy"
+
+    def __init__(self, normaliser: Normaliser, network: ValueNetwork) -> None:
+        super().__init__(normaliser, network=network.arguments)
+        self.network = network
+
+    @classmethod
+    def build(cls, normaliser: Normaliser, **arguments: Any) -> GreedyActor:
+        """See `Actor.build`."""
+        return cls(normaliser, ValueNetwork(**arguments["network"]))
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """See `Actor.forward`."""
+        values, _ = self.network(self.normaliser(observations))
+        if values.ndim == 3:
+            values = values.mean(2)
+        return values.argmax(1)  # type: ignore[no-any-return]
+
+
+class BoxActor(Actor):
+    """An actor of continuous actions: its networks' [-1, 1] becomes the environment's box.
+
+    Args:
+        normaliser: Applied to every observation.
+        low: Of the box, a number for each of the action's.
+        high: Of the box.
+        **arguments: See `Actor`.
+    """
+
+    def __init__(
+        self, normaliser: Normaliser, low: list[float], high: list[float], **arguments: Any
+    ) -> None:
+        super().__init__(normaliser, low=low, high=high, **arguments)
+        bottom, top = torch.tensor(low), torch.tensor(high)
+        self.register_buffer("middle", (top + bottom) / 2)
+        self.register_buffer("half_width", (top - bottom) / 2)
+
+    def to_box(self, actions: torch.Tensor) -> torch.Tensor:
+        """Actions of the box, float32 (B, A), for actions in [-1, 1]."""
+        return actions * self.half_width + self.middle  # type: ignore[operator]
+
+
+class DeterministicActor(BoxActor):
+    """The action of a deterministic network."""
+
+    kind = "deterministic"
+
+    def __init__(
+        self,
+        normaliser: Normaliser,
+        network: DeterministicNetwork,
+        low: list[float],
+        high: list[float],
+    ) -> None:
+        super().__init__(normaliser, low, high, network=network.arguments)
+        self.network = network
+
+    @classmethod
+    def build(cls, normaliser: Normaliser, **arguments: Any) -> DeterministicActor:
+        """See `Actor.build`."""
+        network = DeterministicNetwork(**arguments.pop("network"))
+        return cls(normaliser, network, **arguments)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """See `Actor.forward`."""
+        return self.to_box(self.network(self.normaliser(observations))[0])
+
+
+class GaussianActor(BoxActor):
+    """The mode of a squashed Gaussian: the tanh of its mean."""
+
+    kind = "gaussian"
+
+    def __init__(
+        self,
+        normaliser: Normaliser,
+        network: GaussianNetwork,
+        low: list[float],
+        high: list[float],
+    ) -> None:
+        super().__init__(normaliser, low, high, network=network.arguments)
+        self.network = network
+
+    @classmethod
+    def build(cls, normaliser: Normaliser, **arguments: Any) -> GaussianActor:
+        """See `Actor.build`."""
+        network = GaussianNetwork(**arguments.pop("network"))
+        return cls(normaliser, network, **arguments)
+
+    def forward(self, observations: torch.Tensor) -> torch.Tensor:
+        """See `Actor.forward`."""
+        (mean, _), _ = self.network(self.normaliser(observations))
+        return self.to_box(torch.tanh(mean))
+
+
+class ActorPolicy(Policy):
+    """An actor as a Tianshou policy, for its Collector: nothing is scaled or explored.
+
+    Args:
+        actor: The actor.
+        action_space: The environment's.
+    """
+
+    def __init__(self, actor: Actor, action_space: gym.Space[Any]) -> None:
+        super().__init__(action_space=action_space, action_scaling=False, action_bound_method=None)
+        self.actor = actor
+
+    @torch.no_grad()
+    def forward(self, batch: Any, state: Any = None, **keywords: Any) -> Any:
+        """``act`` for ``batch.obs``, raw observations (B, D)."""
+        device = self.actor.normaliser.mean.device
+        observations = torch.as_tensor(np.asarray(batch.obs), device=device)
+        return Batch(act=self.actor(observations).cpu().numpy(), state=state)

@@ -1,0 +1,126 @@
+"""Discrete Implicit Q-Learning (Kostrikov et al. 2021, arXiv:2110.06169).
+
+The value is an expectile of the Q-values of the data's actions, so that no other action is ever
+asked about; the actor imitates the data's actions, weighted by
+
+    min(exp(temperature * (Q(s, a) - V(s))), advantage_clip)
+
+    python atari_style_iql.py --load-buffer-name trades.hdf5
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tianshou.algorithm.modelfree.reinforce import DiscreteActorPolicy
+from tianshou.trainer import OfflineTrainerParams
+
+from data_tools import command_line
+from offline_algos import preparation, report, runner
+from offline_algos.actors import Actor, GreedyActor
+from offline_algos.arguments import number, training_parser
+from offline_algos.discrete_iql import DiscreteIQL
+from offline_algos.networks import ValueNetwork
+from offline_algos.preparation import Setup
+from offline_algos.updates import FusedAdam
+
+
+def make_parser() -> command_line.ArgumentParser:
+    """The flags of this script."""
+    parser = training_parser(__doc__, lr=3e-4)
+    group = parser.add_argument_group("IQL")
+    group.add_argument("--gamma", type=number(0.0, 1.0), default=0.99, help="default %(default)s")
+    group.add_argument(
+        "--tau",
+        type=number(0.0, 1.0, positive=True),
+        default=0.005,
+        help="part of the way that target networks go in a step (default %(default)s)",
+    )
+    group.add_argument(
+        "--expectile",
+        type=number(0.001, 0.999),
+        default=0.7,
+        help="0.5 is the value of the behaviour; towards 1 that of its best action "
+        "(default %(default)s)",
+    )
+    group.add_argument(
+        "--temperature",
+        type=number(0.0),
+        default=3.0,
+        help="factor of the advantage; 0 is behaviour cloning (default %(default)s)",
+    )
+    group.add_argument(
+        "--advantage-clip",
+        type=number(0.0, positive=True),
+        default=100.0,
+        help="largest weight of an action (default %(default)s)",
+    )
+    return parser
+
+
+def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteIQL, Actor]:
+    """The algorithm, untrained, on ``args.device``, and the actor that it trains."""
+    actions = setup.task.action_space
+    network = ValueNetwork(setup.inputs, int(actions.n))
+    policy = DiscreteActorPolicy(
+        actor=network,
+        deterministic_eval=True,
+        action_space=actions,
+        observation_space=setup.task.observation_space,
+    )
+    algorithm = DiscreteIQL(
+        policy=policy,
+        policy_optim=FusedAdam(lr=args.lr),
+        critic=ValueNetwork(setup.inputs, int(actions.n)),
+        critic2=ValueNetwork(setup.inputs, int(actions.n)),
+        critic_optim=FusedAdam(lr=args.lr),
+        value=ValueNetwork(setup.inputs, 1),
+        value_optim=FusedAdam(lr=args.lr),
+        gamma=args.gamma,
+        tau=args.tau,
+        expectile=args.expectile,
+        temperature=args.temperature,
+        advantage_clip=args.advantage_clip,
+    )
+    return algorithm.to(args.device), GreedyActor(setup.normaliser, network)
+
+
+def train(args: argparse.Namespace) -> dict[str, Any]:
+    """Train, validate after each epoch, test, and return what result.json holds."""
+    setup = preparation.prepare(args)
+    algorithm, actor = build(args, setup)
+    run = runner.start_run("iql", args, setup)
+    trainer = algorithm.create_trainer(
+        OfflineTrainerParams(
+            buffer=setup.buffer,
+            max_epochs=args.epoch,
+            epoch_num_steps=args.update_per_epoch,
+            batch_size=args.batch_size,
+            test_collector=runner.validation_collector(actor, setup.task),
+            test_step_num_episodes=setup.task.validation_episodes,
+            compute_score_fn=run.log.score,
+            save_best_fn=lambda _: runner.save_best(run, actor),
+            logger=run.log,
+            show_progress=runner.show_progress(),
+            verbose=False,
+        )
+    )
+    runner.train(trainer, run, actor)
+    return report.finish_run(run, setup)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from the command line and return the exit code."""
+
+    def command() -> None:
+        train(make_parser().parse_args(argv))
+
+    return command_line.run(command)
+
+
+if __name__ == "__main__":
+    command_line.terminate_cleanly()
+    sys.exit(main())

@@ -1,0 +1,121 @@
+"""Decision Transformer (Chen et al. 2021, arXiv:2106.01345), continuous actions.
+
+A causal transformer reads (return-to-go, observation, action) of the last timesteps and learns the
+action that the data took: the squared error of a tanh. Asked for a high return,
+it does what high returns followed.
+
+    python d4rl_style_dt.py --load-buffer-name trades.hdf5 --target-return 0.2 0.1
+
+An evaluation longer than the episodes of the data earns more or less than they could: a target that
+is reached leaves nothing to go. Give targets for the length that is evaluated.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from tianshou.algorithm.optim import TorchOptimizerFactory
+from tianshou.trainer import OfflineTrainerParams
+
+from data_tools import command_line
+from offline_algos import preparation, report, runner
+from offline_algos.arguments import training_parser
+from offline_algos.decision_transformer import (
+    DecisionTransformer,
+    SequencePolicy,
+    Warmup,
+    add_flags,
+    compare_targets,
+    target_returns,
+)
+from offline_algos.preparation import Setup
+from offline_algos.sequence_buffer import SequenceBuffer
+from offline_algos.transformer_actor import TransformerActor
+from offline_algos.transformer_network import TransformerNetwork
+
+
+def make_parser() -> command_line.ArgumentParser:
+    """The flags of this script."""
+    parser = training_parser(__doc__, lr=1e-4, norm_reward=False)
+    add_flags(parser)
+    return parser
+
+
+def build(args: argparse.Namespace, setup: Setup) -> tuple[DecisionTransformer, TransformerActor]:
+    """The algorithm, untrained, on ``args.device``, and the actor that it trains."""
+    actions = setup.task.action_space
+    windows = SequenceBuffer(setup.buffer, args.context_length)
+    network = TransformerNetwork(
+        setup.inputs,
+        actions.shape[0],
+        continuous=True,
+        context_length=args.context_length,
+        layers=args.num_layers,
+        heads=args.num_heads,
+        embedding_size=args.embedding_size,
+        dropout=args.dropout,
+        timestep_embedding=args.timestep_embedding,
+        longest=windows.longest,
+        return_scale=args.return_scale or windows.largest_return or 1.0,
+    )
+    policy = SequencePolicy(
+        model=network,
+        action_space=actions,
+        observation_space=setup.task.observation_space,
+    )
+    optimiser = TorchOptimizerFactory(
+        torch.optim.AdamW, lr=args.lr, weight_decay=args.weight_decay, fused=True
+    )
+    algorithm = DecisionTransformer(
+        policy=policy,
+        optim=optimiser.with_lr_scheduler_factory(Warmup(args.warmup_steps)),
+        max_grad_norm=args.max_grad_norm,
+    )
+    target = target_returns(args, setup)[0]
+    actor = TransformerActor(setup.normaliser, network, target, **setup.task.bounds)
+    return algorithm.to(args.device), actor.to(args.device)
+
+
+def train(args: argparse.Namespace) -> dict[str, Any]:
+    """Train, validate after each epoch, test, and return what result.json holds."""
+    # a target is in the unit of the environment's rewards, so they stay as they are
+    unscaled = argparse.Namespace(**vars(args) | {"norm_reward": 0})
+    setup = preparation.prepare(unscaled, continuous=True)
+    algorithm, actor = build(args, setup)
+    run = runner.start_run("dt", args, setup)
+    trainer = algorithm.create_trainer(
+        OfflineTrainerParams(
+            buffer=setup.buffer,
+            max_epochs=args.epoch,
+            epoch_num_steps=args.update_per_epoch,
+            batch_size=args.batch_size,
+            test_collector=runner.validation_collector(actor, setup.task),
+            test_step_num_episodes=setup.task.validation_episodes,
+            compute_score_fn=run.log.score,
+            save_best_fn=lambda _: runner.save_best(run, actor),
+            logger=run.log,
+            show_progress=runner.show_progress(),
+            verbose=False,
+        )
+    )
+    runner.train(trainer, run, actor)
+    compared = compare_targets(run, setup, target_returns(args, setup))
+    return report.finish_run(run, setup, **compared)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from the command line and return the exit code."""
+
+    def command() -> None:
+        train(make_parser().parse_args(argv))
+
+    return command_line.run(command)
+
+
+if __name__ == "__main__":
+    command_line.terminate_cleanly()
+    sys.exit(main())

@@ -1,0 +1,81 @@
+"""Imitation learning (behaviour cloning): squared error to the dataset's continuous actions.
+
+python d4rl_style_il.py --load-buffer-name trades.hdf5
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tianshou.algorithm.imitation.imitation_base import ImitationPolicy
+from tianshou.trainer import OfflineTrainerParams
+
+from data_tools import command_line
+from offline_algos import preparation, report, runner
+from offline_algos.actors import Actor, DeterministicActor
+from offline_algos.arguments import training_parser
+from offline_algos.imitation import ContinuousImitation
+from offline_algos.networks import DeterministicNetwork
+from offline_algos.preparation import Setup
+from offline_algos.updates import FusedAdam
+
+
+def make_parser() -> command_line.ArgumentParser:
+    """The flags of this script."""
+    return training_parser(__doc__, lr=3e-4)
+
+
+def build(args: argparse.Namespace, setup: Setup) -> tuple[ContinuousImitation, Actor]:
+    """The algorithm, untrained, on ``args.device``, and the actor that it trains."""
+    actions = setup.task.action_space
+    network = DeterministicNetwork(setup.inputs, actions.shape[0])
+    policy = ImitationPolicy(
+        actor=network,
+        action_space=actions,
+        observation_space=setup.task.observation_space,
+        action_bound_method=None,
+    )
+    algorithm = ContinuousImitation(policy=policy, optim=FusedAdam(lr=args.lr))
+    actor = DeterministicActor(setup.normaliser, network, **setup.task.bounds)
+    return algorithm.to(args.device), actor.to(args.device)
+
+
+def train(args: argparse.Namespace) -> dict[str, Any]:
+    """Train, validate after each epoch, test, and return what result.json holds."""
+    setup = preparation.prepare(args, continuous=True)
+    algorithm, actor = build(args, setup)
+    run = runner.start_run("il", args, setup)
+    trainer = algorithm.create_trainer(
+        OfflineTrainerParams(
+            buffer=setup.buffer,
+            max_epochs=args.epoch,
+            epoch_num_steps=args.update_per_epoch,
+            batch_size=args.batch_size,
+            test_collector=runner.validation_collector(actor, setup.task),
+            test_step_num_episodes=setup.task.validation_episodes,
+            compute_score_fn=run.log.score,
+            save_best_fn=lambda _: runner.save_best(run, actor),
+            logger=run.log,
+            show_progress=runner.show_progress(),
+            verbose=False,
+        )
+    )
+    runner.train(trainer, run, actor)
+    return report.finish_run(run, setup)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from the command line and return the exit code."""
+
+    def command() -> None:
+        train(make_parser().parse_args(argv))
+
+    return command_line.run(command)
+
+
+if __name__ == "__main__":
+    command_line.terminate_cleanly()
+    sys.exit(main())

@@ -1,0 +1,129 @@
+"""Implicit Q-Learning (Kostrikov et al. 2021, arXiv:2110.06169), continuous actions.
+
+The value of a state is an upper expectile of its recorded actions' values, so that no other action
+is ever valued; the policy imitates actions with weights
+
+    exp(temperature (Q(s, a) - V(s))), at most advantage-clip
+
+    python d4rl_style_iql.py --load-buffer-name trades.hdf5
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+from tianshou.trainer import OfflineTrainerParams
+
+from data_tools import command_line
+from offline_algos import preparation, report, runner
+from offline_algos.actors import Actor, DeterministicActor
+from offline_algos.arguments import number, training_parser
+from offline_algos.iql import IQL, IQLPolicy
+from offline_algos.networks import Critic, DeterministicNetwork
+from offline_algos.preparation import Setup
+from offline_algos.updates import FusedAdam
+
+
+def make_parser() -> command_line.ArgumentParser:
+    """The flags of this script."""
+    parser = training_parser(__doc__, lr=3e-4)
+    group = parser.add_argument_group("IQL")
+    group.add_argument("--gamma", type=number(0.0, 1.0), default=0.99, help="default %(default)s")
+    group.add_argument(
+        "--tau",
+        type=number(0.0, 1.0, positive=True),
+        default=0.005,
+        help="how far target networks move at a time (default %(default)s)",
+    )
+    group.add_argument(
+        "--expectile",
+        type=number(0.01, 0.99),
+        default=0.7,
+        help="of the actions' values; towards 1 that of the best one (default %(default)s)",
+    )
+    group.add_argument(
+        "--temperature",
+        type=number(0.0),
+        default=3.0,
+        help="multiplies the advantage; 0 is behaviour cloning (default %(default)s)",
+    )
+    group.add_argument(
+        "--advantage-clip",
+        type=number(0.0, positive=True),
+        default=100.0,
+        help="greatest weight of an action (default %(default)s)",
+    )
+    for name in ("actor", "critic", "value"):
+        group.add_argument(
+            f"--{name}-lr", type=number(0, positive=True), help="default: that of --lr"
+        )
+    return parser
+
+
+def build(args: argparse.Namespace, setup: Setup) -> tuple[IQL, Actor]:
+    """The algorithm, untrained, on ``args.device``, and the actor that it trains."""
+    actions, inputs = setup.task.action_space, setup.inputs
+    width = actions.shape[0]
+    network = DeterministicNetwork(inputs, width)
+    policy = IQLPolicy(
+        actor=network,
+        action_space=actions,
+        observation_space=setup.task.observation_space,
+    )
+    algorithm = IQL(
+        policy=policy,
+        policy_optim=FusedAdam(lr=args.actor_lr or args.lr),
+        critic=Critic(inputs, width),
+        critic2=Critic(inputs, width),
+        critic_optim=FusedAdam(lr=args.critic_lr or args.lr),
+        value=Critic(inputs, 0),
+        value_optim=FusedAdam(lr=args.value_lr or args.lr),
+        gamma=args.gamma,
+        tau=args.tau,
+        expectile=args.expectile,
+        temperature=args.temperature,
+        advantage_clip=args.advantage_clip,
+    )
+    actor = DeterministicActor(setup.normaliser, network, **setup.task.bounds)
+    return algorithm.to(args.device), actor.to(args.device)
+
+
+def train(args: argparse.Namespace) -> dict[str, Any]:
+    """Train, validate after each epoch, test, and return what result.json holds."""
+    setup = preparation.prepare(args, continuous=True)
+    algorithm, actor = build(args, setup)
+    run = runner.start_run("iql", args, setup)
+    trainer = algorithm.create_trainer(
+        OfflineTrainerParams(
+            buffer=setup.buffer,
+            max_epochs=args.epoch,
+            epoch_num_steps=args.update_per_epoch,
+            batch_size=args.batch_size,
+            test_collector=runner.validation_collector(actor, setup.task),
+            test_step_num_episodes=setup.task.validation_episodes,
+            compute_score_fn=run.log.score,
+            save_best_fn=lambda _: runner.save_best(run, actor),
+            logger=run.log,
+            show_progress=runner.show_progress(),
+            verbose=False,
+        )
+    )
+    runner.train(trainer, run, actor)
+    return report.finish_run(run, setup)
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run from the command line and return the exit code."""
+
+    def command() -> None:
+        train(make_parser().parse_args(argv))
+
+    return command_line.run(command)
+
+
+if __name__ == "__main__":
+    command_line.terminate_cleanly()
+    sys.exit(main())

@@ -1,0 +1,46 @@
+"""Conservative Q-Learning (Kumar et al. 2020, arXiv:2006.04779), discrete."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import tianshou.algorithm.imitation.discrete_cql as stock
+import torch
+
+from offline_algos.quantile_loss import quantile_huber_loss
+from offline_algos.updates import TensorUpdates
+
+
+class DiscreteCQL(TensorUpdates, stock.DiscreteCQL):
+    """Tianshou's DiscreteCQL, its arguments and its numbers, without its temporaries.
+
+    The quantile loss is summed in one pass (`quantile_loss`), and the target comes with the batch:
+    double Q-learning with the quantiles of the target network, as in QR-DQN.
+    """
+
+    def _target(self, batch: Any) -> torch.Tensor:
+        """Quantiles of the target distribution, (B, quantiles)."""
+        with torch.no_grad():
+            values, _ = self.policy.model(batch.obs_next)
+            best = values.mean(2).argmax(1)
+            if self.use_target_network:
+                values, _ = self.model_old(batch.obs_next)
+            following = values[torch.arange(len(best), device=best.device), best]
+            target: torch.Tensor = batch.rew.unsqueeze(1) + batch.discount.unsqueeze(1) * following
+        return target
+
+    def _update_with_batch(self, batch: Any) -> stock.DiscreteCQLTrainingStats:
+        # Tianshou computes the target before it may renew the target network
+        target = self._target(batch)
+        self._periodically_update_lagged_network_weights()
+        quantiles, _ = self.policy.model(batch.obs)
+        rows = torch.arange(len(target), device=target.device)
+        chosen, levels = quantiles[rows, batch.act], self.tau_hat.view(-1)
+        quantile_loss = quantile_huber_loss(chosen, target, levels).mean()
+        values = quantiles.mean(2)
+        conservative = values.logsumexp(1).mean() - values[rows, batch.act].mean()
+        loss = quantile_loss + conservative * self.min_q_weight
+        self.optim.step(loss)
+        return stock.DiscreteCQLTrainingStats(
+            loss=loss.item(), qr_loss=quantile_loss.item(), cql_loss=conservative.item()
+        )

@@ -1,0 +1,96 @@
+"""What every method here does with a batch of tensors, as a mixin of Tianshou's algorithms."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from tianshou.algorithm.optim import OptimizerFactory
+from tianshou.data import ReplayBuffer
+
+from data_tools.buffers import TensorReplayBuffer
+
+
+class FusedAdam(OptimizerFactory):
+    """Tianshou's optimiser factory for torch's fused Adam: one kernel for all parameters.
+
+    The arithmetic is Adam's (Kingma and Ba 2015, arXiv:1412.6980); on networks of some hundred
+    units it takes a third of the time of the default one.
+    """
+
+    def __init__(
+        self,
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.9, 0.999),
+        eps: float = 1e-8,
+        weight_decay: float = 0.0,
+    ) -> None:
+        super().__init__()
+        self.options: dict[str, Any] = {
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay,
+        }  # fmt: skip
+
+    def _create_optimizer_for_params(self, params: Any) -> torch.optim.Optimizer:
+        return torch.optim.Adam(params, fused=True, **self.options)
+
+
+class TensorUpdates:
+    """Mixin, named before a Tianshou offline algorithm: updates from a `TensorReplayBuffer`.
+
+    * Targets are ``batch.rew + batch.discount * value(batch.obs_next)``, for any ``n_step``: the
+      discount is 0 where the episode terminated, and only there. Tianshou masks with ``done`` in
+      BCQ, CQL and CRR, so that a time limit is learned as a death.
+    * No second look into the buffer, and no walk over all modules to switch their mode at each
+      step: the networks here behave alike in both.
+    * Target networks are moved by one call for all parameters.
+
+    A subclass has ``gamma``, may have ``n_step``, and implements ``_update_with_batch`` with a
+    batch of tensors: obs, act, rew, discount, obs_next, as `TensorReplayBuffer` makes them.
+    """
+
+    def process_buffer(self, buffer: ReplayBuffer) -> TensorReplayBuffer:
+        """The buffer that the trainer samples: this one's tensors, with targets prepared."""
+        if not isinstance(buffer, TensorReplayBuffer):
+            device = next(self.parameters()).device  # type: ignore[attr-defined]
+            buffer = TensorReplayBuffer(buffer, device)
+        buffer.set_targets(getattr(self, "gamma", 1.0), getattr(self, "n_step", 1))
+        buffer.keys = ("obs", "act", "rew", "discount", "obs_next")
+        return buffer
+
+    def update(self, buffer: ReplayBuffer, sample_size: int | None) -> Any:
+        """One gradient step, as Tianshou's trainer asks for it.
+
+        Args:
+            buffer: What `process_buffer` has returned.
+            sample_size: Transitions in the batch.
+
+        Returns:
+            The method's losses, with the time that the step took.
+        """
+        started = time.perf_counter()
+        batch, _ = buffer.sample(sample_size)
+        stats = self._update_with_batch(batch)  # type: ignore[attr-defined]
+        for scheduler in self.lr_schedulers:  # type: ignore[attr-defined]
+            scheduler.step()
+        stats.train_time = time.perf_counter() - started
+        return stats
+
+    def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
+        return batch
+
+    @torch.no_grad()
+    def _update_lagged_network_weights(self) -> None:
+        """Move the target networks: all the way, or by ``tau`` where the method has one."""
+        if not hasattr(self, "_lagged_parameters"):
+            pairs = self._lagged_networks._lagged_network_pairs  # type: ignore[attr-defined]
+            # plain lists of an object, so that torch does not take them for parameters of its own
+            self.__dict__["_lagged_parameters"] = tuple(
+                [parameter for pair in pairs for parameter in getattr(pair, side).parameters()]
+                for side in ("target", "source")
+            )
+        targets, sources = self.__dict__["_lagged_parameters"]
+        if hasattr(self, "tau"):
+            torch._foreach_lerp_(targets, sources, self.tau)
+        else:
+            torch._foreach_copy_(targets, sources)

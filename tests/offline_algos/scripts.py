@@ -1,0 +1,52 @@
+"""All training scripts, and how the tests run them."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import offline_algos
+from offline_algos.checkpoint import load_policy
+
+FOLDER = Path(offline_algos.__file__).parent
+DISCRETE = sorted(p.stem.removeprefix("atari_style_") for p in FOLDER.glob("atari_style_*.py"))
+CONTINUOUS = sorted(p.stem.removeprefix("d4rl_style_") for p in FOLDER.glob("d4rl_style_*.py"))
+NAMES = [f"atari_style_{name}" for name in DISCRETE] + [f"d4rl_style_{name}" for name in CONTINUOUS]
+TINY = ["--epoch", "2", "--update-per-epoch", "20", "--batch-size", "32", "--hidden-sizes", "8"]
+# what makes a method small
+SMALL: dict[str, list[str]] = {
+    "dt": ["--context-length", "4", "--num-layers", "1", "--embedding-size", "16"],
+}
+
+
+def method_of(name: str) -> str:
+    """The method's name of a script's."""
+    return name.split("style_")[1]
+
+
+def run(name: str, dataset: Path, logdir: Path, *flags: str) -> int:
+    """Run a script's main, small and short; later flags go first."""
+    arguments = ["--load-buffer-name", str(dataset), "--logdir", str(logdir), *TINY]
+    module = importlib.import_module(f"offline_algos.{name}")
+    code: int = module.main([*arguments, *SMALL.get(method_of(name), []), *flags])
+    return code
+
+
+def results(logdir: Path) -> list[Path]:
+    """The results below a folder."""
+    return sorted(logdir.rglob("result.json"))
+
+
+def only_result(logdir: Path) -> tuple[Path, dict[str, Any]]:
+    """The folder and the content of the only result."""
+    (path,) = results(logdir)
+    return path.parent, json.loads(path.read_text())
+
+
+def weights(path: Path) -> dict[str, torch.Tensor]:
+    """A checkpoint's tensors."""
+    return load_policy(path).actor.state_dict()

@@ -1,0 +1,115 @@
+"""A run that was interrupted and goes on is the run that was not."""
+
+from __future__ import annotations
+
+import shutil
+
+import pytest
+import torch
+
+from offline_algos import resume, runner
+from offline_algos.checkpoint import CheckpointError
+from offline_algos.training_log import TrainingLog
+from tests.offline_algos import scripts
+
+
+def dataset_of(name, dataset_file, continuous_file):
+    return continuous_file if name.startswith("d4rl") else dataset_file
+
+
+@pytest.mark.parametrize("name", scripts.NAMES)
+def test_half_and_half_is_the_whole(name, dataset_file, continuous_file, tmp_path, capsys):
+    """The first half is stopped in the middle of its second epoch: that epoch is done again."""
+    data = dataset_of(name, dataset_file, continuous_file)
+    whole, halves = tmp_path / "whole", tmp_path / "halves"
+    flags = ["--epoch", "3", "--update-per-epoch", "12"]
+    assert scripts.run(name, data, whole, *flags) == 0
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        seen = TrainingLog.log_update_data
+
+        def interrupt(self, log_data, step):
+            seen(self, log_data, step)
+            if step == 17:
+                raise KeyboardInterrupt
+
+        patch.setattr(TrainingLog, "log_update_data", interrupt)
+        scripts.run(name, data, halves, *flags)
+    assert scripts.run(name, data, halves, *flags, "--resume") == 0
+    assert "going on after epoch 1, 12 updates" in capsys.readouterr().out
+    (left, one), (right, other) = scripts.only_result(whole), scripts.only_result(halves)
+    for file in ("last.pth", "policy.pth"):
+        expected, made = scripts.weights(left / file), scripts.weights(right / file)
+        assert all(torch.equal(expected[key], made[key]) for key in expected)
+    states = [torch.load(folder / resume.FILE, weights_only=True) for folder in (left, right)]
+    same_tree(states[0]["algorithm"], states[1]["algorithm"])
+    for key in ("validation_returns", "best_epoch", "losses", "updates", "epochs"):
+        assert one[key] == other[key], key
+    assert one["test"]["last"] == other["test"]["last"]
+
+
+def same_tree(left, right):
+    """Equal in every tensor and number."""
+    if isinstance(left, torch.Tensor):
+        assert torch.equal(left, right)
+    elif isinstance(left, dict):
+        assert left.keys() == right.keys()
+        for key in left:
+            same_tree(left[key], right[key])
+    elif isinstance(left, list | tuple):
+        for one, other in zip(left, right, strict=True):
+            same_tree(one, other)
+    else:
+        assert left == right
+
+
+def stopped(dataset_file, logdir, capsys):
+    """The state of a run of IL that was interrupted after its first epoch."""
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+
+        def interrupt(self, log_data, step):
+            if step == 25:
+                raise KeyboardInterrupt
+
+        patch.setattr(TrainingLog, "log_update_data", interrupt)
+        scripts.run("atari_style_il", dataset_file, logdir)
+    capsys.readouterr()
+    (state,) = logdir.rglob(resume.FILE)
+    return state
+
+
+def refused(capsys, dataset_file, logdir, *flags):
+    assert scripts.run("atari_style_il", dataset_file, logdir, "--resume", *flags) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: ") and error.count("\n") == 1
+    return error
+
+
+def test_what_cannot_go_on(dataset_file, tmp_path, capsys):
+    assert "no interrupted run with seed 0" in refused(capsys, dataset_file, tmp_path)
+    state = stopped(dataset_file, tmp_path, capsys)
+    assert "no interrupted run with seed 1" in refused(
+        capsys, dataset_file, tmp_path, "--seed", "1"
+    )
+    error = refused(capsys, dataset_file, tmp_path, "--lr", "0.5")
+    assert "--lr 0.5 now, 0.0001 in" in error
+    whole = state.read_bytes()
+    state.write_bytes(whole[:300])
+    assert "cannot be read as a training state" in refused(capsys, dataset_file, tmp_path)
+    shutil.copy(state.with_name("last.pth"), state)
+    assert "no training state of this version" in refused(capsys, dataset_file, tmp_path)
+    state.write_bytes(whole)
+    assert scripts.run("atari_style_il", dataset_file, tmp_path, "--resume", "--epoch", "3") == 0
+    assert scripts.only_result(tmp_path)[1]["epochs"] == 3
+    assert "no interrupted run" in refused(capsys, dataset_file, tmp_path)
+
+
+def test_another_method_s_state_does_not_fit(dataset_file, tmp_path, capsys):
+    state = stopped(dataset_file, tmp_path, capsys)
+    content = resume.read_training(state)
+    content["algorithm"] = {k: v for k, v in content["algorithm"].items() if "head" not in k}
+    torch.save(content, state)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(runner, "_unfinished", lambda *_: state.parent)
+        assert scripts.run("atari_style_il", dataset_file, tmp_path, "--resume") == 2
+    with pytest.raises(CheckpointError, match="no training state at"):
+        resume.read_training(tmp_path / "none.pth")
