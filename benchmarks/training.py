@@ -2,13 +2,16 @@
 
 ``python -m benchmarks.training`` measures every method in alternating rounds of one run, on one
 thread, at two sizes, and what drawing a batch takes; it writes results/training.json, of which
-``python -m benchmarks.report --write`` makes the README's table. Which cases stand beside which is
-said in ``benchmarks/training_cases.py``. Nothing else may run on the machine meanwhile.
+``python -m benchmarks.report --write`` makes the README's table. Each side has a process of its
+own, ours with the memory setting that our scripts make. Which cases stand beside which is said in
+``benchmarks/training_cases.py``. Nothing else may run on the machine meanwhile.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import multiprocessing
 import sys
 import time
 import warnings
@@ -21,13 +24,15 @@ from tianshou.utils.torch_utils import policy_within_training_step
 
 from benchmarks.machine import describe_machine, write_result
 from benchmarks.speed import Rounds
-from benchmarks.training_cases import CASES, LARGE, LITTLE, TrainingCase, ours, quiet, transitions
+from benchmarks.training_cases import CASES, LARGE, LITTLE, Size, ours, quiet, transitions
 from benchmarks.training_tables import sampling_table, training_table
 from data_tools import command_line
 from data_tools.buffers import TensorReplayBuffer
+from offline_algos.preparation import keep_memory
 
 WARM_STEPS = 5
 BLOCK = 5  # steps between two looks at the clock
+SAMPLING = "sampling"
 
 
 def say(text: str) -> None:
@@ -54,35 +59,78 @@ def steps_a_second(algorithm: Any, buffer: Any, batch_size: int, seconds: float)
         return rate(lambda: algorithm.update(buffer, batch_size), seconds)
 
 
-def measure_case(case: TrainingCase, rounds: int, seconds: float) -> dict[str, Any]:
-    """Both sides of a case at both sizes: size -> {"ours", "tianshou"}, each a spread."""
-    made = {}
-    for size in (LARGE, LITTLE):
-        data = transitions(size, continuous=case.script.startswith("d4rl"))
+def make_step(side: str, name: str, size: Size) -> Callable[[float], float]:
+    """What measures one side of a case, or of `SAMPLING`, for some seconds."""
+    case = next((case for case in CASES if case.name == name), None)
+    data = transitions(size, continuous=case is not None and case.script.startswith("d4rl"))
+    if case is None:
+        tensors = TensorReplayBuffer(data)
+        draw = {
+            "ours": lambda: tensors.sample(size.batch),
+            "tianshou": lambda: to_torch(data.sample(size.batch)[0], torch.float32, "cpu"),
+        }[side]
+        return lambda seconds: rate(draw, seconds)
+    if side == "ours":
         algorithm, buffer = ours(case, size, data)
-        other = quiet(case.stock, size)
-        other_buffer = other.process_buffer(data)
-        kept = Rounds()
-        for _ in range(rounds):
-            kept.add("ours", steps_a_second(algorithm, buffer, size.batch, seconds))
-            kept.add("tianshou", steps_a_second(other, other_buffer, size.batch, seconds))
-        made[str(size)] = kept.spreads()
-        say(f"{case.name}, {size}: {made[str(size)]}")
-    return made
+    else:
+        algorithm = quiet(case.stock, size)
+        buffer = algorithm.process_buffer(data)
+    return lambda seconds: steps_a_second(algorithm, buffer, size.batch, seconds)
 
 
-def measure_sampling(rounds: int, seconds: float) -> dict[str, Any]:
-    """Batches of 256 a second: drawn as tensors, and drawn and converted by Tianshou."""
-    data = transitions(LARGE, continuous=False)
-    tensors = TensorReplayBuffer(data)
+def serve(side: str, connection: Any) -> None:
+    """One side's process: makes cases and measures them as it is told, until told None."""
+    torch.set_num_threads(1)
+    if side == "ours":
+        keep_memory()  # as our scripts do; it holds for a whole process
+    measure: Callable[[float], float] | None = None
+    while (asked := connection.recv()) is not None:
+        if isinstance(asked, float):
+            assert measure is not None
+            connection.send(measure(asked))
+        else:
+            measure = make_step(side, *asked)
+            connection.send("ready")
+
+
+def alternate(
+    connections: dict[str, Any], asked: tuple[str, Size], rounds: int, seconds: float
+) -> dict[str, Any]:
+    """Both sides of a case, in turns: {"ours", "tianshou"}, each a spread."""
+    for connection in connections.values():
+        connection.send(asked)
+        connection.recv()
     kept = Rounds()
     for _ in range(rounds):
-        kept.add("ours", rate(lambda: tensors.sample(LARGE.batch), seconds))
-        kept.add(
-            "tianshou",
-            rate(lambda: to_torch(data.sample(LARGE.batch)[0], torch.float32, "cpu"), seconds),
-        )
-    return kept.spreads()
+        for side, connection in connections.items():
+            connection.send(seconds)
+            kept.add(side, connection.recv())
+    spreads = kept.spreads()
+    say(f"{asked[0]}, {asked[1]}: {spreads}")
+    return spreads
+
+
+def measure_all(rounds: int, seconds: float) -> dict[str, Any]:
+    """Every case at both sizes, each side in a process of its own, of which one works at a time."""
+    context = multiprocessing.get_context("spawn")
+    with contextlib.ExitStack() as stack:
+        connections = {}
+        for side in ("ours", "tianshou"):
+            connections[side], theirs = context.Pipe()
+            process = context.Process(target=serve, args=(side, theirs), daemon=True)
+            process.start()
+            stack.callback(process.join)
+            stack.callback(connections[side].send, None)
+        return {
+            "sampling": alternate(connections, (SAMPLING, LARGE), rounds, seconds),
+            "cases": {
+                case.name: {
+                    str(size): alternate(connections, (case.name, size), rounds, seconds)
+                    for size in (LARGE, LITTLE)
+                }
+                for case in CASES
+            },
+        }
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -99,10 +147,7 @@ def main(argv: list[str] | None = None) -> int:
             "machine": machine,
             "seconds": arguments.seconds,
             "rounds": arguments.rounds,
-            "sampling": measure_sampling(arguments.rounds, arguments.seconds),
-            "cases": {
-                case.name: measure_case(case, arguments.rounds, arguments.seconds) for case in CASES
-            },
+            **measure_all(arguments.rounds, arguments.seconds),
         }
         print(training_table(result), sampling_table(result), sep="\n\n")
         print(write_result("training", result))

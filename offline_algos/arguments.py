@@ -119,7 +119,12 @@ def training_parser(
         default=int(norm_reward),
         help="divide rewards by their standard deviation (default %(default)s)",
     )
-    training.add_argument("--encoder", choices=ENCODERS, default="mlp", help="default %(default)s")
+    training.add_argument("--encoder",
+        choices=ENCODERS,
+        default="mlp",
+        help="how windows are read: mlp all columns alike; cnn, gru and transformer each window by "
+        "itself, 8 to 30 times slower; nature images (default %(default)s)",
+)
     _add_evaluation(parser)
     _add_run(parser)
     return parser

@@ -133,8 +133,11 @@ def load_policy(path: str | os.PathLike[str], device: str = "cpu") -> TrainedPol
     try:
         content = torch.load(path, map_location=device, weights_only=True)
     except Exception as error:  # torch raises half a dozen types for what is not a checkpoint
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as a checkpoint: {reason}") from error
+        # its own words advise to read the file with pickle, which could run code
+        raise CheckpointError(
+            f"{path} cannot be read as a checkpoint ({type(error).__name__}): damaged, or of "
+            "another program. Expected a policy.pth or last.pth."
+        ) from error
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} was not written by offline_algos. Expected a policy.pth or last.pth."

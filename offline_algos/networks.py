@@ -27,7 +27,7 @@ class Inputs:
 
     Attributes:
         layout: The flat observation's parts: (key, first column, column after the last, shape).
-        encoder: "mlp", "cnn", "gru" or "transformer"; see `encoders.make_encoder`.
+        encoder: "mlp", "cnn", "gru", "transformer" or "nature"; see `encoders.make_encoder`.
         hidden_sizes: Widths of the hidden layers.
     """
 

@@ -57,5 +57,7 @@ class Normaliser(nn.Module):
         Returns:
             float32 (B, D), on the device of the statistics.
         """
-        observations = torch.as_tensor(observations, device=self.mean.device)
+        if not isinstance(observations, torch.Tensor):
+            observations = torch.as_tensor(observations)
+        observations = observations.to(self.mean.device)
         return ((observations - self.mean) / self.std).to(torch.float32)

@@ -92,8 +92,10 @@ def read_training(path: str | os.PathLike[str]) -> dict[str, Any]:
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises half a dozen types for what is not a checkpoint
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise CheckpointError(f"{path} cannot be read as a training state: {reason}") from error
+        raise CheckpointError(
+            f"{path} cannot be read as a training state ({type(error).__name__}): damaged, or of "
+            "another program."
+        ) from error
     known = isinstance(content, dict) and content.get("format") == FORMAT
     if not known or content["format_version"] != FORMAT_VERSION:
         raise CheckpointError(

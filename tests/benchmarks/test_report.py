@@ -11,6 +11,8 @@ from benchmarks import report
 from benchmarks.machine import describe_machine, read_result, write_result
 from benchmarks.plots import throughput_svg
 from benchmarks.speed_cases import CASES, CONSTRUCTION_BARS, PEERS
+from benchmarks.training_cases import CASES as TRAINING_CASES
+from benchmarks.training_cases import LARGE, LITTLE
 
 README = "# x\n\n" + "between\n".join(
     f"<!-- table: {name} -->\nold\n<!-- end: {name} -->\n" for name in report.TABLES
@@ -49,6 +51,17 @@ def folder(tmp_path, throughput):
     market = {"transitions": 5, "updates": 6, "fee": 0.0004, "test": {"steps": 9}}
     markets = {"martingale": market | {"policies": policies}}
     write_result("throughput", throughput, tmp_path)
+    sides = {"ours": around(100.0), "tianshou": around(10.0)}
+    sizes = dict.fromkeys((str(LARGE), str(LITTLE)), sides)
+    write_result("training", {
+        "machine": describe_machine(), "rounds": 2, "seconds": 1.0, "sampling": sides,
+        "cases": {case.name: sizes for case in TRAINING_CASES},
+    }, tmp_path)  # fmt: skip
+    run = {"test": {"best": 400.0, "last": 300.0, "random": 20.0}, "behaviour": 66.0}
+    write_result("methods", {
+        "machine": describe_machine(), "seeds": 1, "experts": {"CartPole": 500.0},
+        "tasks": {"CartPole, mixed": {"il": [run]}},
+    }, tmp_path)  # fmt: skip
     write_result(
         "quickstart",
         {"machine": describe_machine(), "seeds": [0, 1], "markets": markets},
