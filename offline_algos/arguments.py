@@ -12,6 +12,8 @@ from data_tools.command_line import ArgumentParser
 from data_tools.environment import environment_help
 from offline_algos.encoders import ENCODERS
 
+Group = argparse._ArgumentGroup
+
 
 def whole(minimum: int) -> Callable[[str], int]:
     """An argparse type: a whole number, at least `minimum`."""
@@ -119,12 +121,13 @@ def training_parser(
         default=int(norm_reward),
         help="divide rewards by their standard deviation (default %(default)s)",
     )
-    training.add_argument("--encoder",
+    training.add_argument(
+        "--encoder",
         choices=ENCODERS,
         default="mlp",
         help="how windows are read: mlp all columns alike; cnn, gru and transformer each window by "
         "itself, 8 to 30 times slower; nature images (default %(default)s)",
-)
+    )
     _add_evaluation(parser)
     _add_run(parser)
     return parser
@@ -201,3 +204,28 @@ def _add_run(parser: ArgumentParser) -> None:
         default=1,
         help="CPU threads; more seldom pay for networks this small (default %(default)s)",
     )
+
+
+def add_discount(group: Group, *, n_step: bool = False) -> None:
+    """Add ``--gamma`` and, for methods that have targets of several rewards, ``--n-step``."""
+    group.add_argument("--gamma", type=number(0.0, 1.0), default=0.99, help="default %(default)s")
+    if n_step:
+        group.add_argument("--n-step", type=whole(1), default=1, help="default %(default)s")
+
+
+def add_tau(group: Group) -> None:
+    """Add ``--tau``."""
+    group.add_argument(
+        "--tau",
+        type=number(0.0, 1.0, positive=True),
+        default=0.005,
+        help="how far target networks move at a time (default %(default)s)",
+    )
+
+
+def add_learning_rates(group: Group, *names: str) -> None:
+    """Add ``--NAME-lr`` for each of `names`, which default to ``--lr``."""
+    for name in names:
+        group.add_argument(
+            f"--{name}-lr", type=number(0, positive=True), help="default: that of --lr"
+        )

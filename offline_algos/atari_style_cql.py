@@ -17,12 +17,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from tianshou.algorithm.modelfree.qrdqn import QRDQNPolicy
-from tianshou.trainer import OfflineTrainerParams
 
 from data_tools import command_line
 from offline_algos import preparation, report, runner
 from offline_algos.actors import Actor, GreedyActor
-from offline_algos.arguments import number, training_parser, whole
+from offline_algos.arguments import add_discount, number, training_parser, whole
 from offline_algos.discrete_cql import DiscreteCQL
 from offline_algos.networks import ValueNetwork
 from offline_algos.preparation import Setup
@@ -33,8 +32,7 @@ def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
     parser = training_parser(__doc__, lr=1e-4)
     group = parser.add_argument_group("CQL")
-    group.add_argument("--gamma", type=number(0.0, 1.0), default=0.99, help="default %(default)s")
-    group.add_argument("--n-step", type=whole(1), default=1, help="default %(default)s")
+    add_discount(group, n_step=True)
     group.add_argument(
         "--num-quantiles",
         type=whole(2),
@@ -84,32 +82,14 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     setup = preparation.prepare(args)
     algorithm, actor = build(args, setup)
     run = runner.start_run("cql", args, setup)
-    trainer = algorithm.create_trainer(
-        OfflineTrainerParams(
-            buffer=setup.buffer,
-            max_epochs=args.epoch,
-            epoch_num_steps=args.update_per_epoch,
-            batch_size=args.batch_size,
-            test_collector=runner.validation_collector(actor, setup.task),
-            test_step_num_episodes=setup.task.validation_episodes,
-            compute_score_fn=run.log.score,
-            save_best_fn=lambda _: runner.save_best(run, actor),
-            logger=run.log,
-            show_progress=runner.show_progress(),
-            verbose=False,
-        )
-    )
+    trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))
     runner.train(trainer, run, actor)
     return report.finish_run(run, setup)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line and return the exit code."""
-
-    def command() -> None:
-        train(make_parser().parse_args(argv))
-
-    return command_line.run(command)
+    return command_line.run(lambda: train(make_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -17,12 +17,18 @@ from dataclasses import replace
 from typing import Any
 
 from tianshou.algorithm.imitation.bcq import BCQPolicy
-from tianshou.trainer import OfflineTrainerParams
 
 from data_tools import command_line
 from offline_algos import preparation, report, runner
 from offline_algos.actors import Actor
-from offline_algos.arguments import number, training_parser, whole
+from offline_algos.arguments import (
+    add_discount,
+    add_learning_rates,
+    add_tau,
+    number,
+    training_parser,
+    whole,
+)
 from offline_algos.bcq import BCQ, VAE, BatchConstrainedActor, Perturbation
 from offline_algos.networks import Critic
 from offline_algos.preparation import Setup
@@ -33,13 +39,8 @@ def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
     parser = training_parser(__doc__, lr=1e-3)
     group = parser.add_argument_group("BCQ")
-    group.add_argument("--gamma", type=number(0.0, 1.0), default=0.99, help="default %(default)s")
-    group.add_argument(
-        "--tau",
-        type=number(0.0, 1.0),
-        default=0.005,
-        help="how far target networks move at a time (default %(default)s)",
-    )
+    add_discount(group)
+    add_tau(group)
     group.add_argument(
         "--phi",
         type=number(0.0),
@@ -74,10 +75,7 @@ def make_parser() -> command_line.ArgumentParser:
         metavar="N",
         help="default: those of --hidden-sizes",
     )
-    for network in ("actor", "critic", "vae"):
-        group.add_argument(
-            f"--{network}-lr", type=number(0, positive=True), help="default: that of --lr"
-        )
+    add_learning_rates(group, "actor", "critic", "vae")
     return parser
 
 
@@ -124,32 +122,14 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     setup = preparation.prepare(args, continuous=True)
     algorithm, actor = build(args, setup)
     run = runner.start_run("bcq", args, setup)
-    trainer = algorithm.create_trainer(
-        OfflineTrainerParams(
-            buffer=setup.buffer,
-            max_epochs=args.epoch,
-            epoch_num_steps=args.update_per_epoch,
-            batch_size=args.batch_size,
-            test_collector=runner.validation_collector(actor, setup.task),
-            test_step_num_episodes=setup.task.validation_episodes,
-            compute_score_fn=run.log.score,
-            save_best_fn=lambda _: runner.save_best(run, actor),
-            logger=run.log,
-            show_progress=runner.show_progress(),
-            verbose=False,
-        )
-    )
+    trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))
     runner.train(trainer, run, actor)
     return report.finish_run(run, setup)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line and return the exit code."""
-
-    def command() -> None:
-        train(make_parser().parse_args(argv))
-
-    return command_line.run(command)
+    return command_line.run(lambda: train(make_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -15,12 +15,18 @@ from collections.abc import Sequence
 from typing import Any
 
 from tianshou.algorithm.modelfree.sac import SACPolicy
-from tianshou.trainer import OfflineTrainerParams
 
 from data_tools import command_line
 from offline_algos import preparation, report, runner
 from offline_algos.actors import Actor, GaussianActor
-from offline_algos.arguments import number, training_parser, whole
+from offline_algos.arguments import (
+    add_discount,
+    add_learning_rates,
+    add_tau,
+    number,
+    training_parser,
+    whole,
+)
 from offline_algos.crr import ADVANTAGES, CRR, MODES
 from offline_algos.networks import Critic, GaussianNetwork
 from offline_algos.preparation import Setup
@@ -31,13 +37,8 @@ def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
     parser = training_parser(__doc__, lr=3e-4)
     group = parser.add_argument_group("CRR")
-    group.add_argument("--gamma", type=number(0.0, 1.0), default=0.99, help="default %(default)s")
-    group.add_argument(
-        "--tau",
-        type=number(0.0, 1.0, positive=True),
-        default=0.005,
-        help="how far target networks move at a time (default %(default)s)",
-    )
+    add_discount(group)
+    add_tau(group)
     group.add_argument(
         "--policy-improvement-mode",
         choices=MODES,
@@ -70,10 +71,7 @@ def make_parser() -> command_line.ArgumentParser:
         default=4,
         help="actions of the policy that it is estimated from (default %(default)s)",
     )
-    for name in ("actor", "critic"):
-        group.add_argument(
-            f"--{name}-lr", type=number(0, positive=True), help="default: that of --lr"
-        )
+    add_learning_rates(group, "actor", "critic")
     return parser
 
 
@@ -110,32 +108,14 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     setup = preparation.prepare(args, continuous=True)
     algorithm, actor = build(args, setup)
     run = runner.start_run("crr", args, setup)
-    trainer = algorithm.create_trainer(
-        OfflineTrainerParams(
-            buffer=setup.buffer,
-            max_epochs=args.epoch,
-            epoch_num_steps=args.update_per_epoch,
-            batch_size=args.batch_size,
-            test_collector=runner.validation_collector(actor, setup.task),
-            test_step_num_episodes=setup.task.validation_episodes,
-            compute_score_fn=run.log.score,
-            save_best_fn=lambda _: runner.save_best(run, actor),
-            logger=run.log,
-            show_progress=runner.show_progress(),
-            verbose=False,
-        )
-    )
+    trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))
     runner.train(trainer, run, actor)
     return report.finish_run(run, setup)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line and return the exit code."""
-
-    def command() -> None:
-        train(make_parser().parse_args(argv))
-
-    return command_line.run(command)
+    return command_line.run(lambda: train(make_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -19,7 +19,6 @@ from typing import Any
 
 import torch
 from tianshou.algorithm.optim import TorchOptimizerFactory
-from tianshou.trainer import OfflineTrainerParams
 
 from data_tools import command_line
 from offline_algos import preparation, report, runner
@@ -87,21 +86,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     setup = preparation.prepare(unscaled, continuous=True)
     algorithm, actor = build(args, setup)
     run = runner.start_run("dt", args, setup)
-    trainer = algorithm.create_trainer(
-        OfflineTrainerParams(
-            buffer=setup.buffer,
-            max_epochs=args.epoch,
-            epoch_num_steps=args.update_per_epoch,
-            batch_size=args.batch_size,
-            test_collector=runner.validation_collector(actor, setup.task),
-            test_step_num_episodes=setup.task.validation_episodes,
-            compute_score_fn=run.log.score,
-            save_best_fn=lambda _: runner.save_best(run, actor),
-            logger=run.log,
-            show_progress=runner.show_progress(),
-            verbose=False,
-        )
-    )
+    trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))
     runner.train(trainer, run, actor)
     compared = compare_targets(run, setup, target_returns(args, setup))
     return report.finish_run(run, setup, **compared)
@@ -109,11 +94,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line and return the exit code."""
-
-    def command() -> None:
-        train(make_parser().parse_args(argv))
-
-    return command_line.run(command)
+    return command_line.run(lambda: train(make_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

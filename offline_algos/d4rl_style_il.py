@@ -11,7 +11,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from tianshou.algorithm.imitation.imitation_base import ImitationPolicy
-from tianshou.trainer import OfflineTrainerParams
 
 from data_tools import command_line
 from offline_algos import preparation, report, runner
@@ -48,32 +47,14 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     setup = preparation.prepare(args, continuous=True)
     algorithm, actor = build(args, setup)
     run = runner.start_run("il", args, setup)
-    trainer = algorithm.create_trainer(
-        OfflineTrainerParams(
-            buffer=setup.buffer,
-            max_epochs=args.epoch,
-            epoch_num_steps=args.update_per_epoch,
-            batch_size=args.batch_size,
-            test_collector=runner.validation_collector(actor, setup.task),
-            test_step_num_episodes=setup.task.validation_episodes,
-            compute_score_fn=run.log.score,
-            save_best_fn=lambda _: runner.save_best(run, actor),
-            logger=run.log,
-            show_progress=runner.show_progress(),
-            verbose=False,
-        )
-    )
+    trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))
     runner.train(trainer, run, actor)
     return report.finish_run(run, setup)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line and return the exit code."""
-
-    def command() -> None:
-        train(make_parser().parse_args(argv))
-
-    return command_line.run(command)
+    return command_line.run(lambda: train(make_parser().parse_args(argv)))
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ from tianshou.algorithm.optim import OptimizerFactory
 from torch import nn
 from torch.nn import functional
 
+from offline_algos.iql import expectile_loss
 from offline_algos.networks import ValueNetwork
 from offline_algos.updates import TensorUpdates
 
@@ -26,11 +27,6 @@ class DiscreteIQLTrainingStats(SimpleLossTrainingStats):
     value_loss: float
     actor_loss: float
     critic_loss: float
-
-
-def expectile_loss(gap: torch.Tensor, expectile: float) -> torch.Tensor:
-    """Mean of |expectile - 1(gap < 0)| gap^2 (equation 5): a number."""
-    return ((expectile - (gap < 0.0).to(gap.dtype)).abs() * gap.square()).mean()
 
 
 class DiscreteIQL(

@@ -12,8 +12,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from tianshou.data import Collector
-from tianshou.trainer import OfflineTrainer
+from tianshou.trainer import OfflineTrainer, OfflineTrainerParams
 from tianshou.utils import TensorboardLogger
 from torch.utils.tensorboard import SummaryWriter
 
@@ -21,9 +20,7 @@ from data_tools.command_line import INTERRUPTED
 from offline_algos import resume
 from offline_algos.actors import Actor
 from offline_algos.checkpoint import save_policy
-from offline_algos.gym_task import GymTask
 from offline_algos.preparation import Setup
-from offline_algos.tasks import Task
 from offline_algos.training_log import TrainingLog
 
 
@@ -113,14 +110,26 @@ def _unfinished(parent: Path, args: argparse.Namespace) -> Path:
     return directory
 
 
-def validation_collector(actor: Actor, task: Task | GymTask) -> Collector:
-    """Tianshou's Collector for the episodes that an epoch is validated by."""
-    return task.validation_collector(actor)
+def trainer_params(
+    args: argparse.Namespace, setup: Setup, run: Run, actor: Actor
+) -> OfflineTrainerParams:
+    """What Tianshou's `OfflineTrainer` runs by: epochs of gradient steps, each then validated.
 
-
-def show_progress() -> bool:
-    """Whether progress bars can be read: stderr is a terminal."""
-    return sys.stderr.isatty()
+    The actor is validated, not the algorithm's policy: its networks are the same.
+    """
+    return OfflineTrainerParams(
+        buffer=setup.buffer,
+        max_epochs=args.epoch,
+        epoch_num_steps=args.update_per_epoch,
+        batch_size=args.batch_size,
+        test_collector=setup.task.validation_collector(actor),
+        test_step_num_episodes=setup.task.validation_episodes,
+        compute_score_fn=run.log.score,
+        save_best_fn=lambda _: save_best(run, actor),
+        logger=run.log,
+        show_progress=sys.stderr.isatty(),
+        verbose=False,
+    )
 
 
 def save_best(run: Run, actor: Actor) -> None:
