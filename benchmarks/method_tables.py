@@ -27,8 +27,9 @@ def interval(values: list[float], form: str) -> str:
 
 def methods_table(result: dict[str, Any]) -> str:
     """The best checkpoint's test return, and the last one's, beside behaviour and expert."""
-    rows = []
+    rows, commits = [], set()
     for task, methods in result["tasks"].items():
+        commits |= {run["commit"] for runs in methods.values() for run in runs}
         form = "{:+.1%}" if task.startswith("market") else "{:.0f}"
         first = next(iter(methods.values()))
         rows += _references(task, first, result["experts"], form)
@@ -40,7 +41,7 @@ def methods_table(result: dict[str, Any]) -> str:
         f"Mean and 95% interval over seeds 0 to {result['seeds'] - 1} of the return on test "
         "episodes (CartPole and Pendulum: 10 of fixed seeds; markets: one pass over the period "
         "after the data); one dataset a task; networks of two layers of 64, the flags in "
-        "`benchmarks/methods.py`."
+        f"`benchmarks/methods.py`; runs of commit {', '.join(sorted(commits))}."
     )
     return table(header, rows) + "\n\n" + provenance(result, more)
 

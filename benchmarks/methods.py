@@ -122,7 +122,11 @@ def run_cell(case: TaskCase, method: str, seed: int, folder: Path) -> dict[str, 
     begin = time.perf_counter()
     with contextlib.redirect_stdout(io.StringIO()):
         result = script.train(parser.parse_args([*places, "--seed", str(seed), *flags]))
-    made = _summary(result) | {"seconds": time.perf_counter() - begin, "flags": flags}
+    made = _summary(result) | {
+        "seconds": time.perf_counter() - begin,
+        "flags": flags,
+        "commit": describe_machine()["commit"],
+    }
     with replacing(kept) as temporary:
         temporary.write_text(json.dumps(made, indent=1))
     return made

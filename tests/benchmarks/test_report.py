@@ -57,7 +57,11 @@ def folder(tmp_path, throughput):
         "machine": describe_machine(), "rounds": 2, "seconds": 1.0, "sampling": sides,
         "cases": {case.name: sizes for case in TRAINING_CASES},
     }, tmp_path)  # fmt: skip
-    run = {"test": {"best": 400.0, "last": 300.0, "random": 20.0}, "behaviour": 66.0}
+    run = {
+        "test": {"best": 400.0, "last": 300.0, "random": 20.0},
+        "behaviour": 66.0,
+        "commit": "abc",
+    }
     write_result("methods", {
         "machine": describe_machine(), "seeds": 1, "experts": {"CartPole": 500.0},
         "tasks": {"CartPole, mixed": {"il": [run]}},

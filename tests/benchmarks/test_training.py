@@ -60,7 +60,11 @@ def test_intervals_are_student_s():
 
 
 def test_the_methods_table_shows_references_first():
-    run = {"test": {"best": 400.0, "last": 300.0, "random": 20.0}, "behaviour": 66.0}
+    run = {
+        "test": {"best": 400.0, "last": 300.0, "random": 20.0},
+        "behaviour": 66.0,
+        "commit": "abc",
+    }
     result = {
         "machine": describe_machine(), "seeds": 2, "experts": {"CartPole": 500.0},
         "tasks": {"CartPole, mixed": {"il": [run, run | {"test": run["test"] | {"best": 420.0}}]}},
