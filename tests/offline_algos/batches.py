@@ -41,6 +41,23 @@ def dataset(
     return made
 
 
+def short_episodes(rows: int = 40, columns: int = 4, actions: int = 3) -> ReplayBuffer:
+    """Episodes of five steps that terminate and are truncated in turn; the last is unfinished."""
+    rng = np.random.default_rng(0)
+    made = ReplayBuffer(rows, random_seed=1)
+    for row in range(rows):
+        end = ["terminated", "truncated"][row // 5 % 2] if row % 5 == 4 and row < rows - 1 else ""
+        made.add(
+            Batch(
+                obs=rng.normal(size=columns).astype(np.float32),
+                obs_next=rng.normal(size=columns).astype(np.float32),
+                act=int(rng.integers(actions)), rew=float(rng.normal()), info={},
+                terminated=end == "terminated", truncated=end == "truncated", done=end != "",
+            )
+        )  # fmt: skip
+    return made
+
+
 def without_truncation(buffer: ReplayBuffer) -> ReplayBuffer:
     """The same with every end a termination: masks by `done` and by `terminated` agree."""
     made = copy.deepcopy(buffer)

@@ -19,6 +19,7 @@ from offline_algos.discrete_bcq import ConstrainedActor, DiscreteBCQ
 from offline_algos.networks import Inputs, ValueNetwork
 from offline_algos.normalisation import Normaliser, Statistics
 from offline_algos.updates import FusedAdam
+from tests.offline_algos import batches
 
 COLUMNS, ACTIONS, ROWS = 4, 3, 40
 
@@ -45,23 +46,6 @@ def build(
         action_space=spaces.Discrete(ACTIONS),
     )
     return method(policy=policy, optim=optim or FusedAdam(lr=1e-3), **arguments)
-
-
-def transitions() -> ReplayBuffer:
-    """Episodes of five steps that terminate and are truncated in turn; the last is unfinished."""
-    rng = np.random.default_rng(0)
-    made = ReplayBuffer(ROWS, random_seed=1)
-    for row in range(ROWS):
-        end = ["terminated", "truncated"][row // 5 % 2] if row % 5 == 4 and row < ROWS - 1 else ""
-        made.add(
-            Batch(
-                obs=rng.normal(size=COLUMNS).astype(np.float32),
-                obs_next=rng.normal(size=COLUMNS).astype(np.float32),
-                act=int(rng.integers(ACTIONS)), rew=float(rng.normal()), info={},
-                terminated=end == "terminated", truncated=end == "truncated", done=end != "",
-            )
-        )  # fmt: skip
-    return made
 
 
 def update(algorithm, buffer, steps: int, size: int = 16) -> None:
@@ -132,7 +116,7 @@ def test_fifty_steps_are_those_of_tianshou(n_step):
     ):
         algorithm = build(method, optim, threshold=0.8, **flags)
         before = parameters(algorithm)
-        update(algorithm, algorithm.process_buffer(transitions()), 50)
+        update(algorithm, algorithm.process_buffer(batches.short_episodes()), 50)
         made.append([*parameters(algorithm), *algorithm.model_old.state_dict().values()])
         assert all((a - b).abs().max() > 1e-3 for a, b in zip(made[-1], before, strict=False))
     for ours, theirs in zip(*made, strict=True):
@@ -141,8 +125,8 @@ def test_fifty_steps_are_those_of_tianshou(n_step):
 
 def test_targets_bootstrap_through_truncation_and_not_through_termination():
     algorithm = build(gamma=0.5)
-    plain = transitions()
-    batch = algorithm.process_buffer(transitions()).rows(np.array([4, 9]))
+    plain = batches.short_episodes()
+    batch = algorithm.process_buffer(batches.short_episodes()).rows(np.array([4, 9]))
     assert plain.terminated[[4, 9]].tolist() == [True, False]
     assert plain.truncated[[4, 9]].tolist() == [False, True]
     with torch.no_grad():
@@ -156,11 +140,11 @@ def test_targets_bootstrap_through_truncation_and_not_through_termination():
 
 def test_without_a_target_network_the_network_itself_is_used():
     algorithm = build(target_update_freq=0)
-    update(algorithm, algorithm.process_buffer(transitions()), 3)
+    update(algorithm, algorithm.process_buffer(batches.short_episodes()), 3)
     assert not hasattr(algorithm, "model_old")
     broken = build(stock.DiscreteBCQ, target_update_freq=0)
     with pytest.raises((ZeroDivisionError, AttributeError)):
-        update(broken, transitions(), 1)
+        update(broken, batches.short_episodes(), 1)
 
 
 def chain() -> ReplayBuffer:
@@ -202,7 +186,7 @@ def test_it_learns_the_better_of_the_actions_that_the_data_shows():
 def test_a_run_repeats_itself_and_goes_on_from_its_state():
     def start():
         algorithm = build(target_update_freq=4)
-        return algorithm, algorithm.process_buffer(transitions())
+        return algorithm, algorithm.process_buffer(batches.short_episodes())
 
     ends = []
     for _ in range(2):

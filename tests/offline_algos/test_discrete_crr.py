@@ -1,7 +1,8 @@
+"""Discrete CRR, ours and Tianshou's, on small networks and batches."""
+
 from __future__ import annotations
 
 import copy
-import math
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,122 +10,26 @@ import pytest
 import tianshou.algorithm.imitation.discrete_crr as stock
 import torch
 from gymnasium import spaces
-from tianshou.algorithm.modelfree.reinforce import DiscreteActorPolicy
 from tianshou.algorithm.optim import AdamOptimizerFactory
-from tianshou.data import Batch, ReplayBuffer
-from tianshou.utils.torch_utils import policy_within_training_step
 
 from offline_algos import atari_style_crr
 from offline_algos.discrete_crr import DiscreteCRR
-from offline_algos.networks import Inputs, ValueNetwork
+from offline_algos.networks import Inputs
 from offline_algos.normalisation import Normaliser
 from offline_algos.updates import FusedAdam
-
-COLUMNS, ACTIONS, ROWS = 4, 3, 40
-
-
-class Network(ValueNetwork):
-    """Also reads arrays, as Tianshou gives them."""
-
-    def __init__(self, columns: int = COLUMNS):
-        super().__init__(Inputs([("obs", 0, columns, (columns,))], hidden_sizes=(16,)), ACTIONS)
-
-    def forward(self, obs, state=None, info=None):
-        return super().forward(torch.as_tensor(obs), state)
-
-
-class Values(Network):
-    """Values alone, as Tianshou's critics return them."""
-
-    def forward(self, obs):
-        return super().forward(obs)[0]
-
-
-def build(method=DiscreteCRR, optim=None, columns: int = COLUMNS, critic=Values, **arguments):
-    torch.manual_seed(0)
-    policy = DiscreteActorPolicy(actor=Network(columns), action_space=spaces.Discrete(ACTIONS))
-    optim = optim or FusedAdam(lr=1e-3)
-    return method(policy=policy, critic=critic(columns), optim=optim, **arguments)
-
-
-def transitions() -> ReplayBuffer:
-    """Episodes of five steps that terminate and are truncated in turn; the last is unfinished."""
-    rng = np.random.default_rng(0)
-    made = ReplayBuffer(ROWS, random_seed=1)
-    for row in range(ROWS):
-        end = ["terminated", "truncated"][row // 5 % 2] if row % 5 == 4 and row < ROWS - 1 else ""
-        made.add(
-            Batch(
-                obs=rng.normal(size=COLUMNS).astype(np.float32),
-                obs_next=rng.normal(size=COLUMNS).astype(np.float32),
-                act=int(rng.integers(ACTIONS)), rew=float(rng.normal()), info={},
-                terminated=end == "terminated", truncated=end == "truncated", done=end != "",
-            )
-        )  # fmt: skip
-    return made
-
-
-def update(algorithm, buffer, steps: int, size: int = 16) -> None:
-    with policy_within_training_step(algorithm.policy):
-        for _ in range(steps):
-            algorithm.update(buffer, size)
-
-
-def weights(algorithm) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Of the actor and of the critic."""
-    return [*algorithm.policy.actor.parameters()], [*algorithm.critic.parameters()]
-
-
-def fixed_batch(rows: int = 24) -> Batch:
-    """Every fifth row ended; ``done`` is for Tianshou."""
-    torch.manual_seed(1)
-    ended = torch.arange(rows) % 5 == 0
-    batch = Batch(
-        obs=torch.randn(rows, COLUMNS, dtype=torch.float64),
-        obs_next=torch.randn(rows, COLUMNS, dtype=torch.float64),
-        rew=2.0 * torch.randn(rows, dtype=torch.float64),
-        discount=torch.where(ended, 0.0, 0.9).double(),
-        done=ended,
-    )
-    batch.act = torch.randint(ACTIONS, (rows,))
-    return batch
-
-
-def strong_opinions(algorithm, scale: float = 8.0):
-    """Advantages large enough for exp's bound and unequal enough to matter."""
-    with torch.no_grad():
-        for module in (algorithm.policy.actor, algorithm.critic):
-            module.head.weight *= scale
-    return algorithm.double()
-
-
-def reference(algorithm, batch, mode: str, target=None, beta: float = 1.0, bound: float = 20.0):
-    """Losses of actor, critic and conservative term, row by row, and each row's advantage.
-
-    `target` are the target networks, actor and critic.
-    """
-    actor, critic = algorithm.policy.actor, algorithm.critic
-    target_actor, target_critic = target or (actor, critic)
-    actor_loss, critic_loss, conservative, advantages = 0.0, 0.0, 0.0, []
-    rows = len(batch.act)
-    for row in range(rows):
-        now, then, act = batch.obs[row : row + 1], batch.obs_next[row : row + 1], batch.act[row]
-        values, policy = critic(now)[0], actor(now)[0][0].softmax(0)
-        with torch.no_grad():
-            likelihood, following = target_actor(then)[0][0].softmax(0), target_critic(then)[0]
-            ahead = sum(likelihood[a] * following[a] for a in range(ACTIONS))
-            aim = batch.rew[row] + batch.discount[row] * ahead
-            advantage = float(values[act] - sum(policy[a] * values[a] for a in range(ACTIONS)))
-        weight = {
-            "exp": min(math.exp(advantage / beta), bound),
-            "binary": float(advantage > 0.0),
-            "all": 1.0,
-        }[mode]
-        actor_loss = actor_loss - weight * torch.log(policy[act]) / rows
-        critic_loss = critic_loss + 0.5 * (values[act] - aim) ** 2 / rows
-        conservative = conservative + (torch.log(values.exp().sum()) - values[act]) / rows
-        advantages.append(advantage)
-    return actor_loss, critic_loss, conservative, advantages
+from tests.offline_algos import batches
+from tests.offline_algos.discrete_crr_setups import (
+    ACTIONS,
+    COLUMNS,
+    Network,
+    Values,
+    build,
+    fixed_batch,
+    reference,
+    strong_opinions,
+    update,
+    weights,
+)
 
 
 @pytest.mark.parametrize("mode", ["exp", "binary", "all"])
@@ -161,68 +66,6 @@ def test_losses_and_gradients_are_the_papers(mode, min_q_weight):
         torch.testing.assert_close(weight.grad, gradient, rtol=1e-9, atol=1e-12)
 
 
-def gradients(method, mode: str) -> tuple[list[torch.Tensor], list[torch.Tensor]]:
-    """Of actor and critic after a step on the fixed batch."""
-    algorithm = build(
-        method, AdamOptimizerFactory(lr=0.0), policy_improvement_mode=mode, gamma=0.9,
-        min_q_weight=0.0,
-    )  # fmt: skip
-    strong_opinions(algorithm)._update_with_batch(fixed_batch())
-    of_actor, of_critic = weights(algorithm)
-    return [w.grad for w in of_actor], [w.grad for w in of_critic]
-
-
-def expected_gradients(mode: str):
-    algorithm = strong_opinions(build())
-    actor_loss, critic_loss, _, advantages = reference(algorithm, fixed_batch(), mode)
-    of_actor, of_critic = weights(algorithm)
-    made = torch.autograd.grad(actor_loss, of_actor), torch.autograd.grad(critic_loss, of_critic)
-    return *made, advantages
-
-
-def test_tianshou_weights_each_action_with_all_rows_advantages():
-    of_actor, _, advantages = expected_gradients("binary")
-    cloning, _, _ = expected_gradients("all")
-    share = np.mean(np.array(advantages) > 0.0)
-    assert 0.2 < share < 0.8
-    theirs, _ = gradients(stock.DiscreteCRR, "binary")
-    ours, _ = gradients(DiscreteCRR, "binary")
-    for mine, its, right, clone in zip(ours, theirs, of_actor, cloning, strict=True):
-        torch.testing.assert_close(mine, right, rtol=1e-9, atol=1e-12)
-        torch.testing.assert_close(its, share * clone, rtol=1e-6, atol=1e-9)
-        assert (its - right).abs().max() > 0.1 * right.abs().max()
-
-
-def test_tianshou_trains_the_critic_with_the_actors_loss():
-    _, of_critic, _ = expected_gradients("exp")
-    _, theirs = gradients(stock.DiscreteCRR, "exp")
-    _, ours = gradients(DiscreteCRR, "exp")
-    for mine, its, right in zip(ours, theirs, of_critic, strict=True):
-        torch.testing.assert_close(mine, right, rtol=1e-9, atol=1e-12)
-        assert (its - right).abs().max() > 0.1 * right.abs().max()
-
-
-def test_targets_bootstrap_through_truncation_and_tianshous_do_not():
-    plain, rows = transitions(), np.array([4, 9])
-    assert plain.terminated[rows].tolist() == [True, False]
-    assert plain.truncated[rows].tolist() == [False, True]
-    ours, theirs = build(gamma=0.5), build(stock.DiscreteCRR, gamma=0.5)
-    with torch.no_grad():
-        likelihood = ours.policy.actor(plain.obs_next[9:10])[0].softmax(1)
-        ahead = 0.5 * (likelihood * ours.critic(plain.obs_next[9:10])).sum().item()
-        chosen = ours.critic(plain.obs[rows])[[0, 1], plain.act[rows]].numpy()
-    assert abs(ahead) > 1e-2
-    batch = ours.process_buffer(transitions()).rows(rows)
-    expected = plain.rew[rows] + [0.0, ahead]
-    assert ours._returns(batch).tolist() == pytest.approx(expected, abs=1e-6)
-
-    right = 0.5 * np.mean((chosen - expected) ** 2)
-    assert ours._update_with_batch(batch).critic_loss == pytest.approx(right, abs=1e-6)
-    wrong = 0.5 * np.mean((chosen - plain.rew[rows]) ** 2)
-    assert abs(wrong - right) > 1e-3
-    assert theirs._update_with_batch(plain[rows]).critic_loss == pytest.approx(wrong, abs=1e-6)
-
-
 def test_fifty_steps_of_cloning_and_conservative_values_are_those_of_tianshou():
     """In this mode, and where nothing is truncated, Tianshou has the same mathematics."""
     made = []
@@ -235,7 +78,7 @@ def test_fifty_steps_of_cloning_and_conservative_values_are_those_of_tianshou():
             gamma=0.9, target_update_freq=7,
         )  # fmt: skip
         before = [value.clone() for value in algorithm.parameters()]
-        buffer = transitions()
+        buffer = batches.short_episodes()
         buffer._meta.truncated[:] = False
         buffer._meta.done[:] = buffer.terminated
         update(algorithm, algorithm.process_buffer(buffer), 50)
@@ -245,46 +88,11 @@ def test_fifty_steps_of_cloning_and_conservative_values_are_those_of_tianshou():
         torch.testing.assert_close(ours, theirs, rtol=0.0, atol=1e-6)
 
 
-def chain() -> ReplayBuffer:
-    """Action 1 twice earns 1, which the data rarely does; action 0 ends with 0.5, then 0."""
-    made, eye = ReplayBuffer(100), np.eye(2, dtype=np.float32)
-    for row in range(100):
-        state, action = row % 2, int(row % 10 >= 8)
-        over = not (state == 0 and action == 1)
-        made.add(
-            Batch(
-                obs=eye[state], obs_next=eye[1], act=action,
-                rew=[[0.5, 0.0], [0.0, 1.0]][state][action],
-                terminated=over, truncated=False, done=over, info={},
-            )
-        )  # fmt: skip
-    return made
-
-
-@pytest.mark.parametrize("mode", ["exp", "binary"])
-def test_it_learns_the_better_action_and_tianshou_does_not(mode):
-    def choices(method, optim, mode):
-        algorithm = build(
-            method, optim, columns=2, gamma=0.9, beta=0.1, policy_improvement_mode=mode,
-            min_q_weight=0.0, target_update_freq=5,
-        )  # fmt: skip
-        update(algorithm, algorithm.process_buffer(chain()), 300, 64)
-        return algorithm.policy.actor(torch.eye(2))[0].argmax(1).tolist()
-
-    assert choices(DiscreteCRR, FusedAdam(lr=1e-2), mode) == [1, 1]
-    assert choices(DiscreteCRR, FusedAdam(lr=1e-2), "all") == [0, 0]
-    theirs = choices(stock.DiscreteCRR, AdamOptimizerFactory(lr=1e-2), mode)
-    if mode == "binary":
-        assert theirs == [0, 0]  # cloning
-    else:
-        assert 1 not in theirs  # the actor's loss has bent the critic as well
-
-
 @pytest.mark.parametrize("freq", [0, 4])
 def test_a_run_repeats_itself_and_goes_on_from_its_state(freq):
     def start():
         algorithm = build(target_update_freq=freq)
-        return algorithm, algorithm.process_buffer(transitions())
+        return algorithm, algorithm.process_buffer(batches.short_episodes())
 
     ends = []
     for _ in range(2):

@@ -16,6 +16,7 @@ from offline_algos.discrete_iql import DiscreteIQL, expectile_loss
 from offline_algos.networks import Inputs, ValueNetwork
 from offline_algos.normalisation import Normaliser
 from offline_algos.updates import FusedAdam
+from tests.offline_algos import batches
 
 COLUMNS, ACTIONS, ROWS = 4, 3, 40
 NETWORKS = ("actor", "critic", "critic2", "value", "critic_old", "critic2_old")
@@ -47,23 +48,6 @@ def state(algorithm) -> list[torch.Tensor]:
         for net in networks(algorithm).values()
         for value in net.state_dict().values()
     ]
-
-
-def transitions() -> ReplayBuffer:
-    """Episodes of five steps that terminate and are truncated in turn; the last is unfinished."""
-    rng = np.random.default_rng(0)
-    made = ReplayBuffer(ROWS, random_seed=1)
-    for row in range(ROWS):
-        end = ["terminated", "truncated"][row // 5 % 2] if row % 5 == 4 and row < ROWS - 1 else ""
-        made.add(
-            Batch(
-                obs=rng.normal(size=COLUMNS).astype(np.float32),
-                obs_next=rng.normal(size=COLUMNS).astype(np.float32),
-                act=int(rng.integers(ACTIONS)), rew=float(rng.normal()), info={},
-                terminated=end == "terminated", truncated=end == "truncated", done=end != "",
-            )
-        )  # fmt: skip
-    return made
 
 
 def update(algorithm, buffer, steps: int, size: int = 16) -> None:
@@ -181,8 +165,11 @@ def test_the_least_expectile_loss_is_at_the_expectile():
 
 
 def test_targets_bootstrap_through_truncation_and_not_through_termination():
-    algorithm, plain = build(FusedAdam(lr=0.0), gamma=0.5), transitions()
-    buffer = algorithm.process_buffer(transitions())
+    algorithm, plain = (
+        build(FusedAdam(lr=0.0), gamma=0.5),
+        batches.short_episodes(),
+    )
+    buffer = algorithm.process_buffer(batches.short_episodes())
     assert plain.terminated[4] and not plain.truncated[4]
     assert plain.truncated[9] and not plain.terminated[9]
     with torch.no_grad():
@@ -241,7 +228,7 @@ def test_without_temperature_it_clones_and_at_one_half_it_values_the_behaviour(f
 def test_a_run_repeats_itself_and_goes_on_from_its_state():
     def start():
         algorithm = build(tau=0.1)
-        return algorithm, algorithm.process_buffer(transitions())
+        return algorithm, algorithm.process_buffer(batches.short_episodes())
 
     ends = []
     for _ in range(2):
