@@ -68,11 +68,11 @@ def make_dataset(
         raise DatasetError(f"{path or 'the buffer'} holds no transitions: there is nothing to do.")
     discrete = buffer.act.ndim == 1 and buffer.act.dtype.kind in "iu"
     if discrete == continuous or (continuous and buffer.act.ndim != 2):
-        other = "atari_style" if discrete else "d4rl_style"
+        other = "an atari_style" if discrete else "a d4rl_style"
         raise DatasetError(
             f"{path or 'the buffer'} holds {buffer.act.dtype} actions of shape "
             f"{buffer.act.shape[1:]}: this script trains on "
-            f"{'continuous' if continuous else 'discrete'} actions. Take a {other} script."
+            f"{'continuous' if continuous else 'discrete'} actions. Take {other} script."
         )
     # the state that ReplayBuffer(random_seed=...) makes
     buffer._random_state = np.random.RandomState(seed)
