@@ -79,7 +79,7 @@ def test_crr_sees_through_the_cut_and_tianshou_s_does_not(cut):
     batches.run_ours(ours, cut, 600, 64)
     batches.run_stock(theirs, cut, 600, 64)
     assert worth(ours.critic, cut) == pytest.approx(WORTH, rel=0.05)
-    assert worth(theirs.critic, cut) < 3.0
+    assert worth(theirs.critic, cut) < 3.4
 
 
 def test_iql_sees_through_the_cut(cut):
