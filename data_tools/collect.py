@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tqdm import tqdm
 
 from data_tools.command_line import (
     ArgumentParser,
@@ -23,15 +22,16 @@ from data_tools.command_line import (
     sure_interrupts,
     terminate_cleanly,
 )
+from data_tools.driving import drive
 from data_tools.environment import (
     add_environment_flags,
     environment_help,
     open_market,
     parse_env_arguments,
 )
-from data_tools.episodes import EpisodeLog, Episodes
+from data_tools.episodes import Episodes
 from data_tools.hdf5 import FlatBufferWriter
-from data_tools.policies import RULES, Policy, make_policy
+from data_tools.policies import RULES, make_policy
 from data_tools.provenance import describe_collection, describe_episodes, usable_span
 from data_tools.training_span import (
     DEFAULT_EPISODE_STEPS,
@@ -39,7 +39,6 @@ from data_tools.training_span import (
     combine_arguments,
     make_training_env,
 )
-from gym_trade import VectorTradeEnv
 
 DEFAULT_TASK = "Trade-Sequential-v0"
 DEFAULT_LANES = 64
@@ -136,7 +135,10 @@ def collect(
             action_dtype=venv.single_action_space.dtype or np.int64,
             overwrite=overwrite,
         ) as writer:
-            episodes = _drive(venv, actor, writer, seed, progress, check_interrupts)
+            episodes = drive(
+                venv, writer, lambda _: actor.act(), seed,
+                begin=actor.begin, check=check_interrupts, progress=progress,
+            )  # fmt: skip
             provenance = description | {"reference": describe_episodes(episodes)}
             path = writer.finish(provenance)
     return CollectSummary(path, buffer_size, episodes, provenance)
@@ -169,38 +171,6 @@ def _note_short_shares(
         f"note: a lane's share of {size // lanes} rows is shorter than an episode of {steps} "
         f"steps: episodes will be cut; {remedy}"
     )
-
-
-def _drive(
-    venv: VectorTradeEnv,
-    actor: Policy,
-    writer: FlatBufferWriter,
-    seed: int,
-    progress: bool,
-    check_interrupts: Callable[[], None],
-) -> Episodes:
-    """Step until every lane's share is full."""
-    log = EpisodeLog(venv.num_envs)
-    observation, _ = venv.reset(seed=seed)
-    writer.start(observation)
-    actor.begin(np.ones(venv.num_envs, np.bool_))
-    with tqdm(total=writer.size, unit=" transitions", unit_scale=True, disable=not progress) as bar:
-        for step in range(writer.num_steps):
-            actions = actor.act()
-            observation, reward, terminated, truncated, info = venv.step(actions)
-            check_interrupts()
-            ended, finals = terminated | truncated, None
-            if info:
-                rows = info["final_obs"]
-                finals = {lane: rows[lane] for lane in np.flatnonzero(ended).tolist()}
-                actor.begin(ended)
-            running, stopped = writer.shares > step, writer.shares == step + 1
-            # A lane's last row ends an episode in any case: the next row is another lane's.
-            marked = truncated | (stopped & ~terminated)
-            writer.add(actions, reward, terminated, marked, observation, finals)
-            log.add(reward, terminated, ended, stopped, running)
-            bar.update(int(running.sum()))
-    return log.episodes()
 
 
 def _parser() -> ArgumentParser:

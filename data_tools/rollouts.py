@@ -12,9 +12,9 @@ import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
-from tqdm import tqdm
 
-from data_tools.episodes import EpisodeLog, Episodes
+from data_tools.driving import drive
+from data_tools.episodes import Episodes
 from data_tools.hdf5 import FORMAT_VERSION, FlatBufferWriter
 from data_tools.provenance import describe_episodes
 
@@ -67,46 +67,13 @@ def record(
             action_shape=space.shape or (), action_dtype=space.dtype or np.int64,
             overwrite=overwrite,
         ) as writer:  # fmt: skip
-            episodes = _drive(env, act, writer, generator, seed, progress)
+            episodes = drive(
+                env, writer, lambda seen: act(seen, generator), seed, progress=progress
+            )
             writer.finish(_provenance(task, env, policy, seed, buffer_size, episodes))
     finally:
         env.close()
     return episodes
-
-
-def _drive(
-    env: SyncVectorEnv,
-    act: Act,
-    writer: FlatBufferWriter,
-    generator: np.random.Generator,
-    seed: int,
-    progress: bool,
-) -> Episodes:
-    """Step until every environment's share is full."""
-    log = EpisodeLog(env.num_envs)
-    observation = _flat(env.reset(seed=seed)[0])
-    writer.start(observation)
-    with tqdm(total=writer.size, unit=" transitions", unit_scale=True, disable=not progress) as bar:
-        for step in range(writer.num_steps):
-            actions = act(observation, generator)
-            following, reward, terminated, truncated, info = env.step(actions)
-            observation, ended, finals = _flat(following), terminated | truncated, None
-            if ended.any():
-                rows = info["final_obs"]
-                finals = {
-                    lane: _flat(rows[lane][None])[0] for lane in np.flatnonzero(ended).tolist()
-                }
-            running, stopped = writer.shares > step, writer.shares == step + 1
-            # the last row of a share ends an episode: the next row is another environment's
-            marked = (truncated & ~terminated) | (stopped & ~terminated)
-            writer.add(actions, reward, terminated, marked, observation, finals)
-            log.add(reward, terminated, ended, stopped, running)
-            bar.update(int(running.sum()))
-    return log.episodes()
-
-
-def _flat(observations: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    return np.ascontiguousarray(observations, np.float32).reshape(len(observations), -1)
 
 
 def _provenance(

@@ -110,15 +110,15 @@ class BoxActor(Actor):
         return actions * self.half_width + self.middle  # type: ignore[operator]
 
 
-class DeterministicActor(BoxActor):
-    """The action of a deterministic network."""
+class NetworkActor(BoxActor):
+    """An actor of one network, which a subclass names."""
 
-    kind = "deterministic"
+    network_class: ClassVar[type[DeterministicNetwork | GaussianNetwork]]
 
     def __init__(
         self,
         normaliser: Normaliser,
-        network: DeterministicNetwork,
+        network: DeterministicNetwork | GaussianNetwork,
         low: list[float],
         high: list[float],
     ) -> None:
@@ -126,36 +126,26 @@ class DeterministicActor(BoxActor):
         self.network = network
 
     @classmethod
-    def build(cls, normaliser: Normaliser, **arguments: Any) -> DeterministicActor:
+    def build(cls, normaliser: Normaliser, **arguments: Any) -> NetworkActor:
         """See `Actor.build`."""
-        network = DeterministicNetwork(**arguments.pop("network"))
+        network = cls.network_class(**arguments.pop("network"))
         return cls(normaliser, network, **arguments)
+
+
+class DeterministicActor(NetworkActor):
+    """The action of a deterministic network."""
+
+    kind, network_class = "deterministic", DeterministicNetwork
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """See `Actor.forward`."""
         return self.to_box(self.network(self.normaliser(observations))[0])
 
 
-class GaussianActor(BoxActor):
+class GaussianActor(NetworkActor):
     """The mode of a squashed Gaussian: the tanh of its mean."""
 
-    kind = "gaussian"
-
-    def __init__(
-        self,
-        normaliser: Normaliser,
-        network: GaussianNetwork,
-        low: list[float],
-        high: list[float],
-    ) -> None:
-        super().__init__(normaliser, low, high, network=network.arguments)
-        self.network = network
-
-    @classmethod
-    def build(cls, normaliser: Normaliser, **arguments: Any) -> GaussianActor:
-        """See `Actor.build`."""
-        network = GaussianNetwork(**arguments.pop("network"))
-        return cls(normaliser, network, **arguments)
+    kind, network_class = "gaussian", GaussianNetwork
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """See `Actor.forward`."""

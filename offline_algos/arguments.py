@@ -65,15 +65,15 @@ def device(text: str) -> str:
 
 
 def training_parser(
-    description: str | None, *, lr: float, norm_reward: bool = True
+    description: str | None, *, lr: float, scaled_rewards: bool = True
 ) -> ArgumentParser:
     """A parser with the flags that all methods share; a script adds its own.
 
     Args:
         description: The script's docstring.
         lr: The method's default learning rate.
-        norm_reward: Whether rewards are scaled by default: log returns of a few basis points would
-            not be heard beside most methods' other terms.
+        scaled_rewards: Whether there is ``--norm-reward``, on by default: log returns of a few
+            basis points would not be heard beside most methods' other terms.
     """
     parser = ArgumentParser(description=description, epilog=environment_help())
     data = parser.add_argument_group("data")
@@ -114,13 +114,15 @@ def training_parser(
         default=1,
         help="normalise observations with the dataset's mean and deviation (default %(default)s)",
     )
-    training.add_argument(
-        "--norm-reward",
-        type=int,
-        choices=(0, 1),
-        default=int(norm_reward),
-        help="divide rewards by their standard deviation (default %(default)s)",
-    )
+    if scaled_rewards:
+        training.add_argument(
+            "--norm-reward",
+            type=int,
+            choices=(0, 1),
+            default=1,
+            help="divide rewards by their standard deviation (default %(default)s)",
+        )
+    parser.set_defaults(norm_reward=int(scaled_rewards))
     training.add_argument(
         "--encoder",
         choices=ENCODERS,

@@ -39,7 +39,7 @@ from offline_algos.transformer_network import TransformerNetwork
 
 def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
-    parser = training_parser(__doc__, lr=1e-4, norm_reward=False)
+    parser = training_parser(__doc__, lr=1e-4, scaled_rewards=False)
     add_flags(parser)
     return parser
 
@@ -81,9 +81,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DecisionTransformer, 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train, validate after each epoch, test, and return what result.json holds."""
-    # a target is in the unit of the environment's rewards, so they stay as they are
-    unscaled = argparse.Namespace(**vars(args) | {"norm_reward": 0})
-    setup = preparation.prepare(unscaled)
+    setup = preparation.prepare(args)
     algorithm, actor = build(args, setup)
     run = runner.start_run("dt", args, setup)
     trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))

@@ -150,7 +150,7 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group(
         "Decision Transformer",
         "An observation is embedded by one linear layer, and by hidden layers before it where\n"
-        "--hidden-sizes are given. --norm-reward changes nothing: returns have --return-scale.",
+        "--hidden-sizes are given. Rewards keep their unit, that of --target-return.",
     )
 
     def add(flag: str, kind: Any, default: Any, text: str, **more: Any) -> None:

@@ -84,8 +84,20 @@ class RandomPolicy(Policy):
         return Batch(act=np.array(drawn), state=state)
 
 
+class ActionBounds:
+    """What every task says about its actions."""
+
+    action_space: gym.spaces.Discrete | gym.spaces.Box
+
+    @property
+    def bounds(self) -> dict[str, list[float]]:
+        """``low`` and ``high`` of continuous actions, as actors take them."""
+        assert isinstance(self.action_space, gym.spaces.Box)
+        return {"low": self.action_space.low.tolist(), "high": self.action_space.high.tolist()}
+
+
 @dataclass(frozen=True)
-class GymTask:
+class GymTask(ActionBounds):
     """A registered Gymnasium task.
 
     Attributes:
@@ -101,12 +113,6 @@ class GymTask:
     action_space: gym.spaces.Discrete | gym.spaces.Box
     observation_space: gym.spaces.Box
     layout: tuple[Any, ...]
-
-    @property
-    def bounds(self) -> dict[str, list[float]]:
-        """``low`` and ``high`` of continuous actions, as actors take them."""
-        assert isinstance(self.action_space, gym.spaces.Box)
-        return {"low": self.action_space.low.tolist(), "high": self.action_space.high.tolist()}
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says about the task: JSON-able."""

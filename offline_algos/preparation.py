@@ -84,6 +84,11 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False) -> Setup:
     if args.norm_reward:
         scale_rewards(dataset.buffer)
     if continuous:
+        if dataset.provenance is None:
+            print(
+                f"{dataset.path} does not say how it was made: its actions are taken as the "
+                "environment's own"
+            )
         scale_actions(dataset.buffer, task.action_space)
     buffer = TensorReplayBuffer(dataset.buffer, args.device)
     normaliser = Normaliser.identity(task.layout[-1][2])

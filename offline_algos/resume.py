@@ -23,7 +23,7 @@ COUNTERS = (
     "_best_reward_std", "_policy_update_time",
 )  # fmt: skip
 # May differ between the two halves of a run.
-FREE_ARGUMENTS = ("epoch", "resume", "resume_path", "logdir", "threads")
+FREE_ARGUMENTS = ("epoch", "resume", "logdir", "threads")
 
 
 def save_training(

@@ -23,7 +23,7 @@ from offline_algos.evaluation import (
     evaluation_environment,
 )
 from offline_algos.fitting import check_box, check_fit
-from offline_algos.gym_task import GymTask, open_gym_task
+from offline_algos.gym_task import ActionBounds, GymTask, open_gym_task
 from offline_algos.periods import Period, evaluation_range, split
 from offline_algos.vector_env import TradeVectorEnv
 
@@ -33,7 +33,7 @@ RESERVED = ("df", "start", "end", "episode_steps", "random_start", "observation"
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(ActionBounds):
     """What is to be learned and where it is judged.
 
     Attributes:
@@ -55,12 +55,6 @@ class Task:
     action_space: gym.spaces.Discrete | gym.spaces.Box
     observation_space: gym.spaces.Box
     layout: tuple[Any, ...]
-
-    @property
-    def bounds(self) -> dict[str, list[float]]:
-        """``low`` and ``high`` of continuous actions, as actors take them."""
-        assert isinstance(self.action_space, gym.spaces.Box)
-        return {"low": self.action_space.low.tolist(), "high": self.action_space.high.tolist()}
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says about the task: JSON-able."""

@@ -155,10 +155,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
 def test_a_defect_keeps_its_traceback(
     tmp_path: Path, market_file: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def broken(*_: Any) -> None:
+    def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(collect_module, "_drive", broken)
+    monkeypatch.setattr(collect_module, "drive", broken)
     with pytest.raises(ZeroDivisionError):
         main(command(tmp_path / "a.hdf5", market_file))
     assert list(tmp_path.iterdir()) == []

@@ -19,7 +19,6 @@ from offline_algos.networks import Critic, GaussianNetwork, Inputs
 from offline_algos.updates import FusedAdam
 from tests.offline_algos import batches
 
-torch.set_num_threads(1)  # on a busy machine two take ten times as long
 WIDTH = 2
 INPUTS = Inputs([("state", 0, batches.COLUMNS, (batches.COLUMNS,))], hidden_sizes=(16,))
 GAMMA, ALPHA = 0.9, 0.2

@@ -33,8 +33,6 @@ from tests.offline_algos.cql_setups import (
     with_auto_alpha,
 )
 
-torch.set_num_threads(1)  # on a busy machine two take ten times as long
-
 
 @pytest.mark.parametrize(
     "arguments",

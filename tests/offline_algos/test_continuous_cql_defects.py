@@ -20,9 +20,6 @@ from tests.offline_algos.cql_setups import (
     wrapped_buffer,
 )
 
-torch.set_num_threads(1)  # on a busy machine two take ten times as long
-
-
 # --- where Tianshou is wrong -------------------------------------------------------------------
 
 

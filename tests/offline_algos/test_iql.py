@@ -11,12 +11,12 @@ from gymnasium import spaces
 from tianshou.data import Batch
 from torch.distributions import Independent, Normal
 
-from offline_algos.iql import IQL, IQLPolicy, expectile_loss
+from offline_algos.implicit_q import expectile_loss
+from offline_algos.iql import IQL, IQLPolicy
 from offline_algos.networks import Critic, DeterministicNetwork, Inputs
 from offline_algos.updates import FusedAdam
 from tests.offline_algos import batches
 
-torch.set_num_threads(1)  # on a busy machine two take ten times as long
 WIDTH, GAMMA = 2, 0.9
 INPUTS = Inputs([("state", 0, batches.COLUMNS, (batches.COLUMNS,))], hidden_sizes=(16,))
 
