@@ -71,7 +71,7 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
             its parts do not fit each other.
     """
     file = Path(path)
-    with _open_file(file) as root:
+    with open_file(file) as root:
         _refuse_foreign(file, root)
         _refuse_pickles(file, root)
         meta = root["_meta"]
@@ -111,7 +111,12 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
 
 
 @contextmanager
-def _open_file(file: Path) -> Iterator[h5py.File]:
+def open_file(file: Path) -> Iterator[h5py.File]:
+    """Open any HDF5 file for reading.
+
+    Raises:
+        DatasetError: There is no such file, it is not HDF5, or it is damaged.
+    """
     if not file.exists():
         raise DatasetError(f"{file} does not exist. Make a dataset with: {_HOW_TO_MAKE} {file}")
     if not file.is_file():
@@ -140,7 +145,7 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         DatasetError: The file or its provenance cannot be read.
     """
     file = Path(path)
-    with _open_file(file) as root:
+    with open_file(file) as root:
         return _parse_provenance(file, root)
 
 

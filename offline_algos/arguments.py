@@ -9,6 +9,7 @@ from collections.abc import Callable
 import torch
 
 from data_tools.command_line import ArgumentParser
+from data_tools.d4rl_tasks import default_folder
 from data_tools.environment import environment_help
 from offline_algos.encoders import ENCODERS
 
@@ -65,7 +66,7 @@ def device(text: str) -> str:
 
 
 def training_parser(
-    description: str | None, *, lr: float, scaled_rewards: bool = True
+    description: str | None, *, lr: float, scaled_rewards: bool = True, d4rl: bool = False
 ) -> ArgumentParser:
     """A parser with the flags that all methods share; a script adds its own.
 
@@ -74,15 +75,28 @@ def training_parser(
         lr: The method's default learning rate.
         scaled_rewards: Whether there is ``--norm-reward``, on by default: log returns of a few
             basis points would not be heard beside most methods' other terms.
+        d4rl: Whether datasets of D4RL can be named: they have continuous actions.
     """
     parser = ArgumentParser(description=description, epilog=environment_help())
     data = parser.add_argument_group("data")
-    data.add_argument(
+    source = data.add_mutually_exclusive_group(required=True)
+    source.add_argument(
         "--load-buffer-name",
         metavar="FILE",
-        required=True,
         help="the dataset, HDF5, as data_tools.collect writes it",
     )
+    if d4rl:
+        source.add_argument(
+            "--expert-data-task",
+            metavar="NAME",
+            help="or one of D4RL, such as halfcheetah-medium-v2",
+        )
+        data.add_argument(
+            "--dataset-dir",
+            metavar="FOLDER",
+            default=default_folder(),
+            help="where D4RL's files are (default %(default)s)",
+        )
     data.add_argument("--task", help="environment id (default: the one the dataset was made in)")
     training = parser.add_argument_group("training")
     training.add_argument("--seed", type=whole(0), default=0, help="default %(default)s")

@@ -37,7 +37,7 @@ from offline_algos.updates import FusedAdam
 
 def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
-    parser = training_parser(__doc__, lr=1e-3)
+    parser = training_parser(__doc__, lr=1e-3, d4rl=True)
     group = parser.add_argument_group("BCQ")
     add_discount(group)
     add_tau(group)

@@ -39,7 +39,7 @@ from offline_algos.updates import FusedAdam
 
 def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
-    parser = training_parser(__doc__, lr=3e-4)
+    parser = training_parser(__doc__, lr=3e-4, d4rl=True)
     _add_conservatism(parser)
     group = parser.add_argument_group("soft actor-critic")
     add_discount(group)

@@ -39,7 +39,7 @@ from offline_algos.transformer_network import TransformerNetwork
 
 def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
-    parser = training_parser(__doc__, lr=1e-4, scaled_rewards=False)
+    parser = training_parser(__doc__, lr=1e-4, scaled_rewards=False, d4rl=True)
     add_flags(parser)
     return parser
 

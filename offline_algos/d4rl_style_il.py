@@ -24,7 +24,7 @@ from offline_algos.updates import FusedAdam
 
 def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
-    return training_parser(__doc__, lr=3e-4)
+    return training_parser(__doc__, lr=3e-4, d4rl=True)
 
 
 def build(args: argparse.Namespace, setup: Setup) -> tuple[ContinuousImitation, Actor]:

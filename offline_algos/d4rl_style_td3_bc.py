@@ -35,7 +35,7 @@ from offline_algos.updates import FusedAdam
 
 def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
-    parser = training_parser(__doc__, lr=3e-4)
+    parser = training_parser(__doc__, lr=3e-4, d4rl=True)
     group = parser.add_argument_group("TD3+BC")
     add_discount(group, n_step=True)
     group.add_argument(

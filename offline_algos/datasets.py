@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
 from dataclasses import dataclass
 from typing import Any
 
+import gymnasium as gym
 import numpy as np
 import numpy.typing as npt
 from tianshou.data import ReplayBuffer
 
+from data_tools.d4rl import read_d4rl
+from data_tools.d4rl_tasks import find_file, task_of
 from data_tools.files import sha256
 from data_tools.hdf5 import DatasetError, load_buffer
 from offline_algos.periods import Span, read_time
@@ -39,6 +43,25 @@ class Dataset:
             return None
         span = self.provenance["span"]
         return read_time(span["start"]), read_time(span["end"])
+
+
+def open_dataset(args: argparse.Namespace, *, continuous: bool = False) -> Dataset:
+    """Load the dataset that the flags name.
+
+    Raises:
+        DatasetError: It is missing, unreadable, or its actions are of the other kind.
+    """
+    name = getattr(args, "expert_data_task", None)  # only where actions are continuous
+    if name is None:
+        return load_dataset(args.load_buffer_name, args.seed, continuous=continuous)
+    task = args.task or task_of(name)
+    path = str(find_file(name, args.dataset_dir))
+    registered = gym.registry.get(task)
+    limit = registered.max_episode_steps if registered is not None else None
+    buffer, facts = read_d4rl(path, time_limit=limit)
+    print(facts.describe())
+    provenance = facts.provenance(name, task, buffer)
+    return make_dataset(buffer, provenance, args.seed, path, continuous=continuous)
 
 
 def load_dataset(path: str, seed: int, *, continuous: bool = False) -> Dataset:

@@ -159,6 +159,14 @@ class GymTask(ActionBounds):
         return Collector(policy, environments, VectorReplayBuffer(len(makers), len(makers)))
 
 
+def _missing(error: Exception) -> str:
+    """What is missing for a task, and how to get it."""
+    reason = str(error).splitlines()[0]
+    if isinstance(error, gym.error.DependencyNotInstalled) and "mujoco" in reason.lower():
+        return "MuJoCo is not installed. Install it with: python -m pip install -e '.[mujoco]'"
+    return f"{reason} Name a registered Gymnasium task, or install what it needs."
+
+
 def open_gym_task(name: str, episodes: int) -> GymTask:
     """Look a registered task up.
 
@@ -168,10 +176,7 @@ def open_gym_task(name: str, episodes: int) -> GymTask:
     try:
         env = gym.make(name)
     except (gym.error.Error, ImportError, ModuleNotFoundError) as error:
-        reason = str(error).splitlines()[0]
-        raise ValueError(
-            f"--task {name}: {reason} Name a registered Gymnasium task, or install what it needs."
-        ) from error
+        raise ValueError(f"--task {name}: {_missing(error)}") from error
     observations, actions = env.observation_space, env.action_space
     env.close()
     box = isinstance(actions, gym.spaces.Box) and actions.is_bounded() and actions.shape

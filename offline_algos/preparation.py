@@ -15,7 +15,7 @@ import torch
 from tianshou.data import ReplayBuffer
 
 from data_tools.buffers import TensorReplayBuffer
-from offline_algos.datasets import Dataset, load_dataset
+from offline_algos.datasets import Dataset, open_dataset
 from offline_algos.gym_task import GymTask
 from offline_algos.networks import Inputs
 from offline_algos.normalisation import Normaliser, scale_rewards
@@ -79,7 +79,7 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False) -> Setup:
     """
     seed_everything(args.seed, args.threads)
     keep_memory()
-    dataset = load_dataset(args.load_buffer_name, args.seed, continuous=continuous)
+    dataset = open_dataset(args, continuous=continuous)
     task = open_task(args, dataset)
     if args.norm_reward:
         scale_rewards(dataset.buffer)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from data_tools.command_line import INTERRUPTED
+from data_tools.d4rl_tasks import normalised_score
 from data_tools.files import replacing
 from data_tools.policies import PolicyError
 from offline_algos.actors import ActorPolicy
@@ -83,6 +84,9 @@ def finish_run(run: Run, setup: Setup, **more: Any) -> dict[str, Any]:
     result = _result(run, setup.dataset) | {"test": tested} | more
     if isinstance(task, Task):
         result["equity_curves"] = CURVES
+    else:
+        score, line = _normalised(task.name, tested, result["behavior_return"])
+        result, shown = result | score, shown + line
     path = run.directory / "result.json"
     with replacing(path) as temporary:
         text = json.dumps(finite(result), indent=2, allow_nan=False)
@@ -166,6 +170,19 @@ def test_in_gym(run: Run, dataset: Dataset, task: GymTask) -> tuple[dict[str, An
     }
     tested = {"best": made["best"], "last": made["last"], "baselines": {"random": made["random"]}}
     return tested, f"\ntest: {task.episodes} episodes of {task.name}\n" + "\n".join(lines)
+
+
+def _normalised(
+    task: str, tested: dict[str, Any], behaviour: float | None
+) -> tuple[dict[str, Any], str]:
+    """What D4RL's normalised score adds to result.json and to the table, where there is one."""
+    returns = {name: tested[name]["return"] for name in ("best", "last")}
+    returns |= {"random": tested["baselines"]["random"]["return"], "behavior": behaviour}
+    score = normalised_score(task, returns)
+    if score is None:
+        return {}, ""
+    listed = ", ".join(f"{name} {score[name]:.1f}" for name in returns if score[name] is not None)
+    return {"normalised_score": score}, f"\nD4RL's normalised score: {listed}; {score['note']}"
 
 
 def table(tested: dict[str, dict[str, Any]]) -> str:
