@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any, NoReturn
 
 import numpy as np
@@ -10,6 +11,8 @@ import torch
 from tianshou.data import Batch, ReplayBuffer
 
 from data_tools.gather import Rows
+from data_tools.hdf5 import load_table
+from data_tools.observations import ObservationTable, as_float32
 from data_tools.statistics import Statistics, column_statistics
 
 # What every batch holds; `discount` once `TensorReplayBuffer.set_targets` was called.
@@ -22,11 +25,13 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
 
     ``sample`` draws the same indices as Tianshou's buffer with the same random state, but returns
     tensors without parsing them: on the CPU the columns share the memory of the buffer that it is
-    made of, on a GPU they live there. Everything else is Tianshou's: ``prev``, ``next``, indexing
-    (NumPy) and saving. Transitions cannot be added.
+    made of, on a GPU they live there. Observations are held once; see `ObservationTable`.
+    Everything else is Tianshou's: ``prev``, ``next``, indexing (NumPy) and saving. Transitions
+    cannot be added.
 
     Args:
-        buffer: Tianshou's flat buffer, with ``obs_next`` stored. Its arrays are taken over.
+        buffer: Tianshou's flat buffer, with ``obs_next`` stored. Observations are copied, the
+            other arrays taken over.
         device: Where the tensors are to live.
 
     Raises:
@@ -46,13 +51,51 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
                 "the dataset stores no obs_next: the last state of a truncated episode is lost. "
                 "Collect it with ReplayBuffer(..., ignore_obs_next=False)."
             )
+        before, after = (buffer._meta[name][: len(buffer)] for name in ("obs", "obs_next"))
+        self._take(buffer, ObservationTable.of(before, after, as_float32(before.dtype)))
+        self.to(device)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> tuple[TensorReplayBuffer, dict[str, Any] | None]:
+        """Load a dataset without ever holding its observations twice.
+
+        Args:
+            path: As `data_tools.hdf5.load_buffer` takes it.
+
+        Returns:
+            The buffer, on the CPU, and the file's provenance (None in a foreign file).
+
+        Raises:
+            DatasetError: As `data_tools.hdf5.load_buffer` does.
+        """
+        plain, observations, provenance = load_table(path)
+        made = cls.__new__(cls)
+        made._take(plain, observations)
+        return made, provenance
+
+    def _take(self, buffer: ReplayBuffer, observations: ObservationTable) -> None:
+        """Become `buffer`, with these observations."""
         # not super().__init__: it would allocate, and reset, which a finished dataset refuses
         self.__dict__.update(vars(buffer))
-        self.device, rows = torch.device(device), len(buffer)
-        self._columns = {name: self._tensor(buffer._meta[name][:rows]) for name in COLUMNS}
+        self.device, self._observations = torch.device("cpu"), observations
+        meta = {name: value for name, value in buffer._meta.items() if name != "obs_next"}
+        self._meta = Batch(meta | {"obs": observations.before})
+        self._columns = {
+            name: self._tensor(meta[name][: len(buffer)])
+            for name in COLUMNS
+            if name not in ("obs", "obs_next")
+        }
+        self._columns["obs"] = self._tensor(observations.table)
         self._wide = self._gatherers()
         self._end_rows: npt.NDArray[np.int64] | None = None
         self.keys: tuple[str, ...] = COLUMNS
+
+    def to(self, device: str | torch.device) -> TensorReplayBuffer:
+        """Move the tensors to a device; returns the buffer itself."""
+        self.device = torch.device(device)
+        self._columns = {name: values.to(self.device) for name, values in self._columns.items()}
+        self._wide = self._gatherers()
+        return self
 
     def _tensor(self, values: npt.NDArray[Any]) -> torch.Tensor:
         if values.dtype == np.float64:
@@ -86,8 +129,9 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
         batch = Batch()
         members = batch.__dict__  # what Batch(...) fills, after looking into every value
         for name in self.keys:
-            if name == "obs_next" and self._end_rows is not None:
-                members[name] = self._gather(name, self._end_rows[indices], None)
+            if name == "obs_next":
+                ends = indices if self._end_rows is None else self._end_rows[indices]
+                members[name] = self._gather("obs", self._observations.following[ends], None)
             else:
                 members[name] = self._gather(name, indices, index)
         members["info"] = Batch()
@@ -102,17 +146,42 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
             index = torch.from_numpy(rows).to(self.device)
         return self._columns[name].index_select(0, index)
 
+    def get(
+        self, index: Any, key: str, default_value: Any = None, stack_num: int | None = None
+    ) -> Any:
+        """As Tianshou's; ``obs_next`` comes from where it is kept."""
+        if key != "obs_next":
+            return super().get(index, key, default_value, stack_num)
+        return self._observations.table[self._observations.following[index]]
+
     def column(self, name: str) -> torch.Tensor:
-        """A whole column, (rows, ...), on the device: change it only with care."""
-        return self._columns[name]
+        """A whole column, (rows, ...), on the device: change it only with care.
+
+        ``obs_next`` is a copy.
+        """
+        if name == "obs_next":
+            return self._gather("obs", self._observations.following, None)
+        return self._columns[name][: len(self)]
 
     def add_column(self, name: str, values: npt.NDArray[Any]) -> None:
         """Add a column, (rows, ...) in the order of the rows, to every batch."""
+        self._set(name, values)
+        self.keys = tuple(dict.fromkeys((*self.keys, name)))
+
+    def replace(self, name: str, values: npt.NDArray[Any]) -> None:
+        """Put other values, (rows, ...), in the place of ``act`` or ``rew``, before training.
+
+        Raises:
+            ValueError: There is not one a transition.
+        """
+        self._set(name, values)
+        self._meta[name] = values
+
+    def _set(self, name: str, values: npt.NDArray[Any]) -> None:
         if len(values) != len(self):
             raise ValueError(f"{name}: {len(values)} values for {len(self)} transitions.")
         self._columns[name] = self._tensor(np.asarray(values))
         self._wide = self._gatherers()
-        self.keys = tuple(dict.fromkeys((*self.keys, name)))
 
     # --- what a method prepares once ----------------------------------------------------------
 
@@ -175,11 +244,10 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
         come from an environment: the results are the same bits.
         """
         mean, std = (torch.as_tensor(part, device=self.device) for part in statistics)
-        for name in ("obs", "obs_next"):
-            column = self._columns[name]
-            for begin in range(0, len(column), ROWS_A_PASS):
-                part = column[begin : begin + ROWS_A_PASS]
-                part.copy_((part - mean) / std)
+        observations = self._columns["obs"]
+        for begin in range(0, len(observations), ROWS_A_PASS):
+            part = observations[begin : begin + ROWS_A_PASS]
+            part.copy_((part - mean) / std)
 
     # --- what a finished dataset refuses ------------------------------------------------------
 
@@ -195,6 +263,8 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
     def save_hdf5(self, path: str, compression: str | None = None) -> None:
         """Save as Tianshou does, without the tensors."""
         plain = ReplayBuffer(len(self), stack_num=self.stack_num)
-        own = ("device", "keys", "_columns", "_wide", "_end_rows")
+        own = ("device", "keys", "_observations", "_columns", "_wide", "_end_rows")
         plain.__dict__.update({k: v for k, v in vars(self).items() if k not in own})
+        following = self.get(np.arange(len(self)), "obs_next")
+        plain._meta = Batch(dict(self._meta.items()) | {"obs_next": following})
         plain.save_hdf5(path, compression)

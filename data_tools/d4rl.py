@@ -282,11 +282,11 @@ def _returns(rewards: npt.NDArray[np.float64], ends: Flags) -> npt.NDArray[np.fl
 
 def _follow(columns: dict[str, npt.NDArray[Any]], truncated: Flags) -> Flags:
     """Which rows are followed by what they led to; the ones before the others end the episode."""
-    lost = truncated & ~columns["terminated"]
+    lost: Flags = truncated & ~columns["terminated"]
     before = np.flatnonzero(lost[1:])
     ends = truncated | columns["terminated"]
     truncated[before[~ends[before]]] = True
-    return ~lost
+    return np.logical_not(lost)
 
 
 def _next_rows(columns: dict[str, npt.NDArray[Any]]) -> npt.NDArray[np.float32]:

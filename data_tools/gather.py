@@ -33,6 +33,11 @@ def _gather(
             copy_block(source, rows[copied] * width, out, copied * width, width)
 
 
+def as_bytes(table: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
+    """The bytes of each row, uint8 (n, bytes), of a C-contiguous table (n, ...); no copy."""
+    return table.reshape(len(table), -1).view(np.uint8)
+
+
 class Rows:
     """Gathers rows of one table: ``Rows(table)(rows)`` is ``table[rows]``.
 
@@ -41,7 +46,7 @@ class Rows:
     """
 
     def __init__(self, table: npt.NDArray[Any]) -> None:
-        self._bytes = table.reshape(len(table), -1).view(np.uint8)
+        self._bytes = as_bytes(table)
         self._dtype, self._shape = table.dtype, table.shape[1:]
 
     def __call__(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[Any]:

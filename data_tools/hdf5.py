@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,15 +19,27 @@ from data_tools.flat_layout import (
     open_flat,
     read_into,
     read_provenance,
+    read_rows,
     row_chunks,
 )
 from data_tools.flat_writer import FlatBufferWriter
+from data_tools.observations import ObservationTable, as_float32
 from data_tools.provenance_schema import FORMAT_VERSION
 
 if TYPE_CHECKING:
     from tianshou.data import ReplayBuffer
 
-__all__ = ["FORMAT_VERSION", "DatasetError", "FlatBufferWriter", "load_buffer", "read_provenance"]
+__all__ = [
+    "FORMAT_VERSION",
+    "DatasetError",
+    "FlatBufferWriter",
+    "load_buffer",
+    "load_table",
+    "read_provenance",
+]
+
+OBSERVATIONS = ("obs", "obs_next")
+SPARE_ROWS = 8  # a file may end within an episode, and a ring buffer begin within one
 
 
 def load_buffer(path: str | os.PathLike[str]) -> tuple[ReplayBuffer, dict[str, Any] | None]:
@@ -44,29 +58,69 @@ def load_buffer(path: str | os.PathLike[str]) -> tuple[ReplayBuffer, dict[str, A
         DatasetError: The file is missing, of another layout, has pickled parts, or holds NaN or
             infinite numbers, contradicting flags or actions that the task does not have.
     """
-    from tianshou.data import Batch, ReplayBuffer
+    with _open_checked(path) as dataset:
+        return _fill(dataset, _read_group(dataset, dataset.meta)), dataset.provenance
 
+
+def load_table(
+    path: str | os.PathLike[str],
+) -> tuple[ReplayBuffer, ObservationTable, dict[str, Any] | None]:
+    """Load a dataset like `load_buffer`, its observations apart and each held once.
+
+    Returns:
+        The buffer, without ``obs`` and ``obs_next``; the observations, float64 ones as float32; the
+        provenance.
+
+    Raises:
+        DatasetError: As for `load_buffer`.
+    """
+    with _open_checked(path) as dataset:
+        columns = _read_group(dataset, dataset.meta, without=OBSERVATIONS)
+        obs = dataset.column("obs")
+        episodes = int(np.count_nonzero(columns["done"]))
+        table = ObservationTable(
+            dataset.size, obs.shape[1:], as_float32(obs.dtype), spare=episodes + SPARE_ROWS
+        )
+        for start, part in _checked_parts(dataset, "obs"):
+            table.before[start : start + len(part)] = part
+        for start, part in _checked_parts(dataset, "obs_next"):
+            table.add(start, part)
+        return _fill(dataset, columns), table, dataset.provenance
+
+
+@contextmanager
+def _open_checked(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
     with open_flat(path) as dataset:
         try:
-            columns = _read_group(dataset, dataset.meta)
+            yield dataset
         except MemoryError:
             raise DatasetError(
                 f"{path} does not fit into memory: {dataset.size} transitions."
             ) from None
-        _check_flags(dataset, columns)
-        _check_actions(dataset, columns["act"])
+
+
+def _fill(dataset: FlatDataset, columns: dict[str, Any]) -> ReplayBuffer:
+    """Tianshou's buffer of these columns, once they are checked against each other."""
+    from tianshou.data import Batch, ReplayBuffer
+
+    _check_flags(dataset, columns)
+    _check_actions(dataset, columns["act"])
     buffer = ReplayBuffer(dataset.size, stack_num=dataset.stack_num)
     buffer._meta = Batch(columns)
     buffer._size = dataset.size
     buffer._insertion_idx = dataset.insertion_index % dataset.size
     buffer.last_index = np.array([dataset.last_index])
-    return buffer, dataset.provenance
+    return buffer
 
 
-def _read_group(dataset: FlatDataset, group: h5py.Group) -> dict[str, Any]:
+def _read_group(
+    dataset: FlatDataset, group: h5py.Group, without: Sequence[str] = ()
+) -> dict[str, Any]:
     """Read a group's filled rows: name -> array, or a dictionary for a group inside."""
     columns: dict[str, Any] = {}
     for name, item in group.items():
+        if name in without:
+            continue
         if isinstance(item, h5py.Group):
             columns[name] = _read_group(dataset, item)
             continue
@@ -78,6 +132,16 @@ def _read_group(dataset: FlatDataset, group: h5py.Group) -> dict[str, Any]:
                 _check_finite(dataset.path, name, values[start:stop], start)
         columns[name] = values
     return columns
+
+
+def _checked_parts(dataset: FlatDataset, name: str) -> Iterator[tuple[int, np.ndarray[Any, Any]]]:
+    """One column's parts: first row and finite rows."""
+    column = dataset.column(name)
+    for start, stop in row_chunks(column, dataset.size):
+        part = read_rows(column, start, stop)
+        if column.dtype.kind == "f":
+            _check_finite(dataset.path, name, part, start)
+        yield start, part
 
 
 def _check_finite(path: Path, name: str, rows: np.ndarray[Any, Any], start: int) -> None:

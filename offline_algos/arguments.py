@@ -79,10 +79,11 @@ def training_parser(
     """
     parser = ArgumentParser(description=description, epilog=environment_help())
     data = parser.add_argument_group("data")
-    source = data.add_mutually_exclusive_group(required=True)
+    source = data.add_mutually_exclusive_group(required=True) if d4rl else data
     source.add_argument(
         "--load-buffer-name",
         metavar="FILE",
+        required=not d4rl,
         help="the dataset, HDF5, as data_tools.collect writes it",
     )
     if d4rl:

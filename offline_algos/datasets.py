@@ -11,10 +11,11 @@ import numpy as np
 import numpy.typing as npt
 from tianshou.data import ReplayBuffer
 
+from data_tools.buffers import TensorReplayBuffer
 from data_tools.d4rl import read_d4rl
 from data_tools.d4rl_tasks import find_file, task_of
 from data_tools.files import sha256
-from data_tools.hdf5 import DatasetError, load_buffer
+from data_tools.hdf5 import DatasetError
 from offline_algos.periods import Span, read_time
 
 
@@ -23,14 +24,14 @@ class Dataset:
     """Transitions and where they come from.
 
     Attributes:
-        buffer: A flat buffer, its sampling seeded.
+        buffer: The transitions, on the CPU, its sampling seeded.
         provenance: What `data_tools.collect` says about it; None for a foreign file.
         path: The file, or None for a buffer made in memory.
         content_hash: SHA-256 of the file in hex, or None.
         returns: Returns of the whole episodes in it, float64 (episodes,).
     """
 
-    buffer: ReplayBuffer
+    buffer: TensorReplayBuffer
     provenance: dict[str, Any] | None
     path: str | None
     content_hash: str | None
@@ -70,12 +71,12 @@ def load_dataset(path: str, seed: int, *, continuous: bool = False) -> Dataset:
     Raises:
         DatasetError: It is missing, unreadable, or its actions are of the other kind.
     """
-    buffer, provenance = load_buffer(path)
+    buffer, provenance = TensorReplayBuffer.load(path)
     return make_dataset(buffer, provenance, seed, path, continuous=continuous)
 
 
 def make_dataset(
-    buffer: ReplayBuffer,
+    buffer: ReplayBuffer | TensorReplayBuffer,
     provenance: dict[str, Any] | None,
     seed: int,
     path: str | None = None,
@@ -97,6 +98,8 @@ def make_dataset(
             f"{buffer.act.shape[1:]}: this script trains on "
             f"{'continuous' if continuous else 'discrete'} actions. Take {other} script."
         )
+    if not isinstance(buffer, TensorReplayBuffer):
+        buffer = TensorReplayBuffer(buffer)
     # the state that ReplayBuffer(random_seed=...) makes
     buffer._random_state = np.random.RandomState(seed)
     content_hash = None if path is None else sha256(path)

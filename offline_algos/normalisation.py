@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 import torch
-from tianshou.data import ReplayBuffer
 from torch import nn
 
+from data_tools.buffers import TensorReplayBuffer
 from data_tools.statistics import Statistics
 
 
-def scale_rewards(buffer: ReplayBuffer) -> float:
+def scale_rewards(buffer: TensorReplayBuffer) -> float:
     """Divide a buffer's rewards, in place, by their standard deviation and return it.
 
     The mean stays, since moving it would change which episode lengths are good. Rewards that never
@@ -20,7 +20,7 @@ def scale_rewards(buffer: ReplayBuffer) -> float:
     scale = float(np.std(buffer.rew[buffer.sample_indices(0)], dtype=np.float64))
     if scale == 0.0:
         return 1.0
-    buffer.set_array_at_key(buffer.rew / scale, "rew")
+    buffer.replace("rew", buffer.rew / scale)
     return scale
 
 

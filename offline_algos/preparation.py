@@ -12,7 +12,6 @@ from typing import Any
 import gymnasium as gym
 import numpy as np
 import torch
-from tianshou.data import ReplayBuffer
 
 from data_tools.buffers import TensorReplayBuffer
 from offline_algos.datasets import Dataset, open_dataset
@@ -90,7 +89,7 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False) -> Setup:
                 "environment's own"
             )
         scale_actions(dataset.buffer, task.action_space)
-    buffer = TensorReplayBuffer(dataset.buffer, args.device)
+    buffer = dataset.buffer.to(args.device)
     normaliser = Normaliser.identity(task.layout[-1][2])
     if args.norm_obs:
         statistics = buffer.statistics()
@@ -101,11 +100,11 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False) -> Setup:
     return Setup(dataset, task, buffer, normaliser.to(args.device), inputs)
 
 
-def scale_actions(buffer: ReplayBuffer, box: gym.Space[Any]) -> None:
+def scale_actions(buffer: TensorReplayBuffer, box: gym.Space[Any]) -> None:
     """Map continuous actions from the environment's box to [-1, 1], in place."""
     assert isinstance(box, gym.spaces.Box)
     middle, half = (box.high + box.low) / 2, (box.high - box.low) / 2
-    buffer.set_array_at_key((buffer.act.astype(np.float32) - middle) / half, "act")
+    buffer.replace("act", (buffer.act.astype(np.float32) - middle) / half)
 
 
 def warn_of_one_action(buffer: TensorReplayBuffer) -> None:

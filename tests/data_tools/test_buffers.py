@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -66,11 +67,23 @@ def test_what_is_tianshou_s_stays():
     assert len(ours) == len(stock) and ours.maxsize == stock.maxsize
 
 
-def test_columns_share_the_buffer_s_memory():
-    stock = transitions(ENDS)
-    ours = TensorReplayBuffer(stock)
-    assert np.shares_memory(ours.column("obs").numpy(), stock.obs)
-    assert np.shares_memory(ours.column("obs_next").numpy(), stock.obs_next)
+def test_columns_and_observations_share_one_memory():
+    ours = TensorReplayBuffer(transitions(ENDS))
+    assert np.shares_memory(ours.column("obs").numpy(), ours.obs)
+
+
+def test_a_file_loads_as_the_same_buffer(tmp_path):
+    stock = transitions(ENDS, 11)
+    stock.save_hdf5(str(tmp_path / "a.hdf5"))
+    with h5py.File(tmp_path / "a.hdf5", "r+") as file:
+        del file["_random_state"]  # pickled
+    ours, provenance = TensorReplayBuffer.load(tmp_path / "a.hdf5")
+    assert provenance is None and ours.stack_num == 1
+    rows = np.arange(len(stock))
+    for name in ("obs", "act", "rew", "obs_next", "terminated", "truncated", "done"):
+        np.testing.assert_array_equal(ours[rows][name], stock[rows][name])
+    np.testing.assert_array_equal(ours.sample_indices(0), stock.sample_indices(0))
+    np.testing.assert_array_equal(ours.column("obs_next").numpy(), stock.obs_next)
 
 
 def slow_target(buffer: ReplayBuffer, row: int, gamma: float, n_step: int):
@@ -165,7 +178,7 @@ def test_what_cannot_be_learned_from_is_refused():
     with pytest.raises(ValueError, match="stores no obs_next"):
         TensorReplayBuffer(forgetful)
     images = transitions("..T")
-    images._meta.obs = np.zeros((3, 2, 2), np.uint8)
+    images._meta.obs = images._meta.obs_next = np.zeros((3, 2, 2), np.uint8)
     with pytest.raises(ValueError, match="flat observations"):
         TensorReplayBuffer(images).statistics()
 
