@@ -10,9 +10,10 @@ import numpy.typing as npt
 import torch
 from tianshou.data import Batch, ReplayBuffer
 
+from data_tools.frames import following_rows, stacked_rows
 from data_tools.gather import Rows
 from data_tools.hdf5 import load_table
-from data_tools.observations import ObservationTable, as_float32
+from data_tools.observations import ObservationTable, held_as, is_image
 from data_tools.statistics import Statistics, column_statistics
 
 # What every batch holds; `discount` once `TensorReplayBuffer.set_targets` was called.
@@ -25,7 +26,8 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
 
     ``sample`` draws the same indices as Tianshou's buffer with the same random state, but returns
     tensors without parsing them: on the CPU the columns share the memory of the buffer that it is
-    made of, on a GPU they live there. Observations are held once; see `ObservationTable`.
+    made of, on a GPU they live there. Observations are held once; see `ObservationTable`. Frames
+    are stacked when they are drawn, where the buffer has a ``stack_num``; see `frames`.
     Everything else is Tianshou's: ``prev``, ``next``, indexing (NumPy) and saving. Transitions
     cannot be added.
 
@@ -52,7 +54,8 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
                 "Collect it with ReplayBuffer(..., ignore_obs_next=False)."
             )
         before, after = (buffer._meta[name][: len(buffer)] for name in ("obs", "obs_next"))
-        self._take(buffer, ObservationTable.of(before, after, as_float32(before.dtype)))
+        held = held_as(before.dtype, before.shape[1:])
+        self._take(buffer, ObservationTable.of(before, after, held))
         self.to(device)
 
     @classmethod
@@ -88,7 +91,24 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
         self._columns["obs"] = self._tensor(observations.table)
         self._wide = self._gatherers()
         self._end_rows: npt.NDArray[np.int64] | None = None
+        self._pixel_scale: float | None = None
         self.keys: tuple[str, ...] = COLUMNS
+
+    @property
+    def is_image(self) -> bool:
+        """Whether observations are pixels."""
+        return is_image(self.obs.dtype, self.obs.shape[1:])
+
+    @property
+    def observation_shape(self) -> tuple[int, ...]:
+        """Of one observation in a batch: that of a frame, or of a stack of them."""
+        frame = tuple(self.obs.shape[1:])
+        return frame if self.stack_num == 1 else (self.stack_num, *frame)
+
+    @property
+    def left_out(self) -> int:
+        """Transitions of the file that are not here, since it does not say what they led to."""
+        return self._observations.left_out
 
     def to(self, device: str | torch.device) -> TensorReplayBuffer:
         """Move the tensors to a device; returns the buffer itself."""
@@ -131,11 +151,33 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
         for name in self.keys:
             if name == "obs_next":
                 ends = indices if self._end_rows is None else self._end_rows[indices]
-                members[name] = self._gather("obs", self._observations.following[ends], None)
+                members[name] = self._draw(self._after(ends))
+            elif name == "obs":
+                members[name] = self._draw(self._before(indices), index)
             else:
                 members[name] = self._gather(name, indices, index)
         members["info"] = Batch()
         return batch
+
+    def _before(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Where the observations of transitions are: (n,), or (n, stack_num)."""
+        return rows if self.stack_num == 1 else stacked_rows(self, rows)
+
+    def _after(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Where the ones after them are."""
+        newest = self._observations.following[rows]
+        return newest if self.stack_num == 1 else following_rows(self, rows, newest)
+
+    def _draw(self, rows: npt.NDArray[np.int64], index: torch.Tensor | None = None) -> torch.Tensor:
+        """Observations from rows of the table, (n,) or (n, stack_num)."""
+        if rows.ndim > 1:
+            frames = self._gather("obs", rows.ravel(), None)
+            made = frames.reshape(*rows.shape, *frames.shape[1:])
+        else:
+            made = self._gather("obs", rows, index)
+        if self._pixel_scale is None:
+            return made
+        return made.flatten(1).to(torch.float32).div_(self._pixel_scale)
 
     def _gather(
         self, name: str, rows: npt.NDArray[np.int64], index: torch.Tensor | None
@@ -152,12 +194,16 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
         """As Tianshou's; ``obs_next`` comes from where it is kept."""
         if key != "obs_next":
             return super().get(index, key, default_value, stack_num)
-        return self._observations.table[self._observations.following[index]]
+        if 1 in (stack_num, self.stack_num):
+            return self._observations.table[self._observations.following[index]]
+        rows = np.asarray(index)
+        stacks = self._after(rows.ravel())
+        return self._observations.table[stacks.reshape(*rows.shape, -1)]
 
     def column(self, name: str) -> torch.Tensor:
         """A whole column, (rows, ...), on the device: change it only with care.
 
-        ``obs_next`` is a copy.
+        ``obs_next`` is a copy. Frames are single ones here.
         """
         if name == "obs_next":
             return self._gather("obs", self._observations.following, None)
@@ -249,6 +295,10 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
             part = observations[begin : begin + ROWS_A_PASS]
             part.copy_((part - mean) / std)
 
+    def scale_pixels(self, scale: float) -> None:
+        """Let batches hold pixels, which stay uint8 here, as flat float32 (n, D) over `scale`."""
+        self._pixel_scale = scale
+
     # --- what a finished dataset refuses ------------------------------------------------------
 
     def _refuse(self, *arguments: Any, **keywords: Any) -> NoReturn:
@@ -263,8 +313,8 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
     def save_hdf5(self, path: str, compression: str | None = None) -> None:
         """Save as Tianshou does, without the tensors."""
         plain = ReplayBuffer(len(self), stack_num=self.stack_num)
-        own = ("device", "keys", "_observations", "_columns", "_wide", "_end_rows")
+        own = ("device", "keys", "_observations", "_columns", "_wide", "_end_rows", "_pixel_scale")
         plain.__dict__.update({k: v for k, v in vars(self).items() if k not in own})
-        following = self.get(np.arange(len(self)), "obs_next")
+        following = self.get(np.arange(len(self)), "obs_next", stack_num=1)
         plain._meta = Batch(dict(self._meta.items()) | {"obs_next": following})
         plain.save_hdf5(path, compression)

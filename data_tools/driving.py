@@ -12,11 +12,26 @@ from tqdm import tqdm
 from data_tools.episodes import EpisodeLog, Episodes
 from data_tools.flat_writer import FlatBufferWriter
 
-Observations = npt.NDArray[np.float32]
+Observations = npt.NDArray[Any]
 
 
 def _nothing(*_: Any) -> None:
     pass
+
+
+def flat(observations: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+    """A batch of observations as datasets hold it, float32 (n, D)."""
+    return np.ascontiguousarray(observations, np.float32).reshape(len(observations), -1)
+
+
+def newest_frame(observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Of a batch of stacks, (n, frames, ...), what datasets hold: (n, ...)."""
+    return observations[:, -1]
+
+
+def unchanged(observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """A batch of observations as it is."""
+    return observations
 
 
 def drive(
@@ -27,48 +42,47 @@ def drive(
     *,
     begin: Callable[[npt.NDArray[np.bool_]], object] = _nothing,
     check: Callable[[], None] = _nothing,
+    see: Callable[[Observations], Observations] = flat,
+    keep: Callable[[Observations], Observations] = unchanged,
     progress: bool = False,
 ) -> Episodes:
     """Step until every lane's share is full.
 
     Args:
         env: A Gymnasium vector environment that resets in the step that ends an episode
-            ("SameStep"); observations are flattened.
+            ("SameStep").
         writer: Takes the transitions.
-        act: Observations, float32 (lanes, D), to actions.
+        act: Observations as `see` makes them, float32 (lanes, D), to actions.
         seed: Of the first reset.
         begin: Told which lanes begin an episode, bool (lanes,).
         check: Called after each step; may raise.
+        see: What the policy sees of a batch of the environment's observations.
+        keep: What is written of what the policy sees.
         progress: Show a progress bar on stderr.
 
     Returns:
         What the episodes were like.
     """
     log = EpisodeLog(env.num_envs)
-    observation = flat(env.reset(seed=seed)[0])
-    writer.start(observation)
+    observation = see(env.reset(seed=seed)[0])
+    writer.start(keep(observation))
     begin(np.ones(env.num_envs, np.bool_))
     with tqdm(total=writer.size, unit=" transitions", unit_scale=True, disable=not progress) as bar:
         for step in range(writer.num_steps):
             actions = act(observation)
             following, reward, terminated, truncated, info = env.step(actions)
             check()
-            observation, ended, finals = flat(following), terminated | truncated, None
+            observation, ended, finals = see(following), terminated | truncated, None
             if ended.any():
                 rows = info["final_obs"]
                 finals = {
-                    lane: flat(rows[lane][None])[0] for lane in np.flatnonzero(ended).tolist()
+                    lane: keep(see(rows[lane][None]))[0] for lane in np.flatnonzero(ended).tolist()
                 }
                 begin(ended)
             running, stopped = writer.shares > step, writer.shares == step + 1
             # A lane's last row ends an episode in any case: the next row is another lane's.
             marked = (truncated | stopped) & ~terminated
-            writer.add(actions, reward, terminated, marked, observation, finals)
+            writer.add(actions, reward, terminated, marked, keep(observation), finals)
             log.add(reward, terminated, ended, stopped, running)
             bar.update(int(running.sum()))
     return log.episodes()
-
-
-def flat(observations: npt.NDArray[Any]) -> Observations:
-    """A batch of observations as datasets hold it, float32 (n, D)."""
-    return np.ascontiguousarray(observations, np.float32).reshape(len(observations), -1)

@@ -46,6 +46,7 @@ class FlatDataset:
         last_index: The row written last.
         stack_num: Frames stacked when sampling; 1 unless an image task was stored.
         meta: The open group ``_meta``.
+        has_next: Whether ``obs_next`` is stored; a buffer made with ``ignore_obs_next`` lacks it.
         provenance: What `data_tools.collect` says about the file; None in a foreign one.
     """
 
@@ -55,6 +56,7 @@ class FlatDataset:
     last_index: int
     stack_num: int
     meta: h5py.Group
+    has_next: bool
     provenance: dict[str, Any] | None
 
     def column(self, name: str) -> h5py.Dataset:
@@ -79,7 +81,8 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
         size = _integer(file, root, "_size", 0, capacity)
         if size == 0:
             raise DatasetError(f"{file} is empty: it holds 0 transitions. Collect some first.")
-        _check_columns(file, meta, capacity)
+        without_next = not root.attrs.get("_save_obs_next", True) and "obs_next" not in meta
+        _check_columns(file, meta, capacity, COLUMNS[:-1] if without_next else COLUMNS)
         insertion = _integer(file, root, "_insertion_idx", 0, capacity - 1)
         if size < capacity and insertion != size:
             raise DatasetError(
@@ -106,6 +109,7 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
             last_index=last,
             stack_num=_integer(file, root, "stack_num", 1, size),
             meta=meta,
+            has_next="obs_next" in meta,
             provenance=provenance,
         )
 
@@ -226,14 +230,12 @@ def _integer(file: Path, root: h5py.File, name: str, low: int, high: int) -> int
     return int(value)
 
 
-def _check_columns(file: Path, meta: h5py.Group, capacity: int) -> None:
+def _check_columns(file: Path, meta: h5py.Group, capacity: int, names: tuple[str, ...]) -> None:
     """Check that each column is there, is long enough and has a shape and dtype that fit."""
-    for name in COLUMNS:
+    for name in names:
         column = meta.get(name)
         if not isinstance(column, h5py.Dataset):
-            hint = " A buffer made with ignore_obs_next lacks it." if name == "obs_next" else ""
-            seen = ", ".join(meta.keys())
-            raise DatasetError(f"{file} lacks _meta/{name}.{hint} Columns seen: {seen}.")
+            raise lacks(file, meta, name)
         shape = column.shape
         flat = name in (*FLAGS, "rew")
         kinds = "b" if name in FLAGS else "f" if name == "rew" else "fiu"
@@ -244,12 +246,18 @@ def _check_columns(file: Path, meta: h5py.Group, capacity: int) -> None:
                 f"{dict(b='bool', f='floating point').get(kinds, 'numbers')}."
             )
     _check_lengths(file, meta, capacity)
-    first, second = meta["obs"], meta["obs_next"]
+    first, second = meta["obs"], meta[names[-1]] if names == COLUMNS else meta["obs"]
     if first.shape != second.shape or first.dtype != second.dtype:
         raise DatasetError(
             f"{file}: obs is {first.dtype} {first.shape} and obs_next {second.dtype} "
             f"{second.shape}. Expected the same."
         )
+
+
+def lacks(file: Path, meta: h5py.Group, name: str) -> DatasetError:
+    """The error for a column that is not there."""
+    hint = " A buffer made with ignore_obs_next lacks it." if name == "obs_next" else ""
+    return DatasetError(f"{file} lacks _meta/{name}.{hint} Columns seen: {', '.join(meta)}.")
 
 
 def _check_lengths(file: Path, group: h5py.Group, capacity: int) -> None:

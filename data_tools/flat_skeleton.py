@@ -11,13 +11,6 @@ import numpy as np
 
 Columns = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # name -> shape and dtype of one row
 
-_OPTIONS: Mapping[str, Any] = {
-    "ignore_obs_next": False,
-    "sample_avail": False,
-    "save_only_last_obs": False,
-    "stack_num": 1,
-}
-
 
 class SparseMemory(io.RawIOBase):
     """A file in memory that holds only what was written to it.
@@ -86,7 +79,9 @@ class SparseMemory(io.RawIOBase):
         return count
 
 
-def lay_out(memory: SparseMemory, *, size: int, columns: Columns) -> dict[str, int]:
+def lay_out(
+    memory: SparseMemory, *, size: int, columns: Columns, stack_num: int = 1
+) -> dict[str, int]:
     """Write the skeleton of a full buffer whose last episode has ended.
 
     Rows are contiguous and their place is fixed at once, so that they can be written straight to
@@ -96,15 +91,16 @@ def lay_out(memory: SparseMemory, *, size: int, columns: Columns) -> dict[str, i
         memory: Receives the skeleton; its length is that of the whole file.
         size: Transitions.
         columns: The datasets of ``_meta``.
+        stack_num: Frames that a reader stacks to one observation.
 
     Returns:
         Byte offset of each column's first row, and that of ``_indices``.
     """
     with h5py.File(memory, "w") as root:
-        for name, value in _root_attributes(size).items():
+        for name, value in _root_attributes(size, stack_num).items():
             root.attrs[name] = value
         options = root.create_group("options")
-        for name, option in _OPTIONS.items():
+        for name, option in _options(stack_num).items():
             options.attrs[name] = option
         meta = root.create_group("_meta")
         meta.attrs["__data_type__"] = "Batch"
@@ -125,7 +121,16 @@ def add_provenance(memory: SparseMemory, text: str) -> None:
         root.attrs["provenance"] = text
 
 
-def _root_attributes(size: int) -> dict[str, Any]:
+def _options(stack_num: int) -> Mapping[str, Any]:
+    return {
+        "ignore_obs_next": False,
+        "sample_avail": False,
+        "save_only_last_obs": stack_num > 1,
+        "stack_num": stack_num,
+    }
+
+
+def _root_attributes(size: int, stack_num: int) -> dict[str, Any]:
     return {
         "_ep_len": 0,
         "_ep_return": 0.0,
@@ -133,10 +138,10 @@ def _root_attributes(size: int) -> dict[str, Any]:
         "_insertion_idx": 0,
         "_sample_avail": False,
         "_save_obs_next": True,
-        "_save_only_last_obs": False,
+        "_save_only_last_obs": stack_num > 1,
         "_size": size,
         "maxsize": size,
-        "stack_num": 1,
+        "stack_num": stack_num,
     }
 
 

@@ -16,6 +16,8 @@ import numpy.typing as npt
 from data_tools.flat_layout import DatasetError
 from data_tools.flat_skeleton import Columns, SparseMemory, add_provenance, lay_out
 
+Observations = npt.NDArray[Any]  # float32, or uint8 for frames
+
 _BLOCK_BYTES = 32 * 2**20
 _FIXED_BYTES = 2**16  # more than the headers and the provenance take
 
@@ -35,9 +37,11 @@ class FlatBufferWriter:
         path: The target.
         size: Transitions to be written, exactly.
         num_lanes: Lanes, at most `size`.
-        observation_size: Length D of one flat observation.
+        observation_size: Length D of one flat observation, or the shape of one frame.
         action_shape: Shape of one action: ``()`` for discrete.
         action_dtype: int64 for discrete, float32 for continuous.
+        observation_dtype: float32, or uint8 for frames.
+        stack_num: Frames that a reader stacks to one observation.
         overwrite: Replace an existing target.
         block_bytes: Memory for observations before they are written.
 
@@ -51,9 +55,11 @@ class FlatBufferWriter:
         *,
         size: int,
         num_lanes: int,
-        observation_size: int,
+        observation_size: int | tuple[int, ...],
         action_shape: tuple[int, ...] = (),
         action_dtype: npt.DTypeLike = np.int64,
+        observation_dtype: npt.DTypeLike = np.float32,
+        stack_num: int = 1,
         overwrite: bool = False,
         block_bytes: int = _BLOCK_BYTES,
     ) -> None:
@@ -65,21 +71,23 @@ class FlatBufferWriter:
         self.size = size
         self.shares = size // num_lanes + (np.arange(num_lanes) < size % num_lanes)
         self._starts = np.concatenate([[0], np.cumsum(self.shares)[:-1]]).astype(np.int64)
+        shape = (observation_size,) if isinstance(observation_size, int) else observation_size
+        observed = shape, np.dtype(observation_dtype)
         self._columns: Columns = {
-            "obs": ((observation_size,), np.dtype(np.float32)),
+            "obs": observed,
             "act": (tuple(action_shape), np.dtype(action_dtype)),
             "rew": ((), np.dtype(np.float64)),
             "terminated": ((), np.dtype(np.bool_)),
             "truncated": ((), np.dtype(np.bool_)),
             "done": ((), np.dtype(np.bool_)),
-            "obs_next": ((observation_size,), np.dtype(np.float32)),
+            "obs_next": observed,
         }
-        self._skeleton = SparseMemory()
+        self._skeleton, self._stack_num = SparseMemory(), stack_num
         self._file: Any = None  # io.FileIO once entered
         self._check_target(overwrite)
         self._overwrite = overwrite
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
-        length = max(1, block_bytes // (4 * num_lanes * observation_size))
+        length = max(1, block_bytes // (num_lanes * _row_bytes(*observed)))
         self._length = min(length, int(self.shares[0]))
         self._blocks = {
             name: np.zeros((num_lanes, self._length, *shape), dtype)
@@ -87,8 +95,8 @@ class FlatBufferWriter:
             if name not in ("obs", "obs_next")
         }
         # Slot k is the observation before step k of the block and slot k + 1 the one after it.
-        self._observations = np.zeros((num_lanes, self._length + 1, observation_size), np.float32)
-        self._finals: list[tuple[int, int, npt.NDArray[np.float32]]] = []
+        self._observations = np.zeros((num_lanes, self._length + 1, *shape), observed[1])
+        self._finals: list[tuple[int, int, Observations]] = []
         self._filled = 0
         self._written = 0
 
@@ -105,7 +113,9 @@ class FlatBufferWriter:
 
     def __enter__(self) -> FlatBufferWriter:
         """Create the temporary file."""
-        self._offsets = lay_out(self._skeleton, size=self.size, columns=self._columns)
+        self._offsets = lay_out(
+            self._skeleton, size=self.size, columns=self._columns, stack_num=self._stack_num
+        )
         try:
             self._file = open(self._temporary, "w+b", buffering=0)
             self._file.truncate(self._skeleton.length)
@@ -125,8 +135,8 @@ class FlatBufferWriter:
             self._file.close()
         self._temporary.unlink(missing_ok=True)
 
-    def start(self, observation: npt.NDArray[np.float32]) -> None:
-        """Take every lane's first observation, float32 (num_lanes, D)."""
+    def start(self, observation: Observations) -> None:
+        """Take every lane's first observation, (num_lanes, D) or (num_lanes, *shape)."""
         self._observations[:, 0] = observation
 
     def add(
@@ -135,8 +145,8 @@ class FlatBufferWriter:
         reward: npt.NDArray[np.float64],
         terminated: npt.NDArray[np.bool_],
         truncated: npt.NDArray[np.bool_],
-        observation: npt.NDArray[np.float32],
-        finals: Mapping[int, npt.NDArray[np.float32]] | None = None,
+        observation: Observations,
+        finals: Mapping[int, Observations] | None = None,
     ) -> None:
         """Take one step of every lane; nothing that is passed is kept.
 
@@ -145,9 +155,9 @@ class FlatBufferWriter:
             reward: float64 (num_lanes,).
             terminated: bool (num_lanes,).
             truncated: bool (num_lanes,).
-            observation: float32 (num_lanes, D), what the next step acts on.
+            observation: (num_lanes, D) or (num_lanes, *shape), what the next step acts on.
             finals: For lanes whose `observation` is already the next episode's first: lane ->
-                the true last observation, float32 (D,).
+                the true last observation.
 
         Raises:
             DatasetError: The rows cannot be written.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,6 +17,7 @@ from data_tools.flat_layout import (
     FLAGS,
     DatasetError,
     FlatDataset,
+    lacks,
     open_flat,
     read_into,
     read_provenance,
@@ -23,7 +25,7 @@ from data_tools.flat_layout import (
     row_chunks,
 )
 from data_tools.flat_writer import FlatBufferWriter
-from data_tools.observations import ObservationTable, as_float32
+from data_tools.observations import ObservationTable, held_as
 from data_tools.provenance_schema import FORMAT_VERSION
 
 if TYPE_CHECKING:
@@ -59,6 +61,8 @@ def load_buffer(path: str | os.PathLike[str]) -> tuple[ReplayBuffer, dict[str, A
             infinite numbers, contradicting flags or actions that the task does not have.
     """
     with _open_checked(path) as dataset:
+        if not dataset.has_next:
+            raise lacks(dataset.path, dataset.meta, "obs_next")
         return _fill(dataset, _read_group(dataset, dataset.meta)), dataset.provenance
 
 
@@ -67,9 +71,13 @@ def load_table(
 ) -> tuple[ReplayBuffer, ObservationTable, dict[str, Any] | None]:
     """Load a dataset like `load_buffer`, its observations apart and each held once.
 
+    A file without ``obs_next`` (Tianshou's ``ignore_obs_next``) is read as well. What a transition
+    led to is then the row after it. Of one that a time limit or the end of the file cut nothing
+    says where it led: it is left out, and the one before ends the episode, truncated.
+
     Returns:
-        The buffer, without ``obs`` and ``obs_next``; the observations, float64 ones as float32; the
-        provenance.
+        The buffer, without ``obs`` and ``obs_next``; the observations, images as uint8 and others
+        as float32; the provenance.
 
     Raises:
         DatasetError: As for `load_buffer`.
@@ -79,10 +87,16 @@ def load_table(
         obs = dataset.column("obs")
         episodes = int(np.count_nonzero(columns["done"]))
         table = ObservationTable(
-            dataset.size, obs.shape[1:], as_float32(obs.dtype), spare=episodes + SPARE_ROWS
+            dataset.size,
+            obs.shape[1:],
+            held_as(obs.dtype, obs.shape[1:]),
+            spare=episodes + SPARE_ROWS if dataset.has_next else 0,
         )
         for start, part in _checked_parts(dataset, "obs"):
             table.before[start : start + len(part)] = part
+        if not dataset.has_next:
+            buffer = _fill(dataset, columns)
+            return _infer_next(dataset, buffer, table), table, dataset.provenance
         for start, part in _checked_parts(dataset, "obs_next"):
             table.add(start, part)
         return _fill(dataset, columns), table, dataset.provenance
@@ -111,6 +125,38 @@ def _fill(dataset: FlatDataset, columns: dict[str, Any]) -> ReplayBuffer:
     buffer._insertion_idx = dataset.insertion_index % dataset.size
     buffer.last_index = np.array([dataset.last_index])
     return buffer
+
+
+def _infer_next(
+    dataset: FlatDataset, buffer: ReplayBuffer, table: ObservationTable
+) -> ReplayBuffer:
+    """The transitions whose next observation is in the file; `table` learns where."""
+    columns = dict(buffer._meta.items())
+    terminated, truncated, done = (columns[name] for name in FLAGS)
+    lost = truncated & ~terminated
+    lost[dataset.last_index] |= not done[dataset.last_index]
+    if lost.all():
+        raise DatasetError(
+            f"{dataset.path} stores no obs_next, and none of its {len(lost)} transitions has a "
+            "next one in its episode: nothing can be learned from it."
+        )
+    before = np.roll(lost, -1) & ~done
+    before[dataset.last_index] = False
+    table.infer(lost, terminated)
+    columns |= {"truncated": truncated | before, "done": done | before}
+    kept = np.flatnonzero(~lost)
+    insertion = int((~lost[: buffer._insertion_idx]).sum()) % len(kept)
+    shorter = replace(
+        dataset, size=len(kept), insertion_index=insertion, last_index=(insertion - 1) % len(kept)
+    )
+    return _fill(shorter, {name: _rows(values, kept) for name, values in columns.items()})
+
+
+def _rows(values: Any, rows: np.ndarray[Any, Any]) -> Any:
+    """These rows of a column, or of every column of a group."""
+    if hasattr(values, "items"):
+        return {name: _rows(inner, rows) for name, inner in values.items()}
+    return values[rows]
 
 
 def _read_group(

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from data_tools.gather import as_bytes
 
 Array = npt.NDArray[Any]
+ROWS_A_PASS = 4096
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -40,6 +41,18 @@ def as_float32(dtype: np.dtype[Any]) -> np.dtype[Any]:
     return np.dtype(np.float32) if dtype == np.float64 else dtype
 
 
+def is_image(dtype: np.dtype[Any], shape: tuple[int, ...]) -> bool:
+    """Whether observations of this type and shape are pixels: uint8 with two axes or more."""
+    return dtype == np.uint8 and len(shape) > 1
+
+
+def held_as(dtype: np.dtype[Any], shape: tuple[int, ...]) -> np.dtype[Any]:
+    """The type that observations are trained on in: pixels as they are, else floating point."""
+    if is_image(dtype, shape):
+        return dtype
+    return as_float32(dtype) if dtype.kind == "f" else np.dtype(np.float32)
+
+
 class ObservationTable:
     """Every observation of a dataset, and where the one after each transition is.
 
@@ -54,7 +67,10 @@ class ObservationTable:
 
     Attributes:
         following: The row of ``table`` with each transition's ``obs_next``, int64 (rows,).
+        left_out: How many transitions `infer` left out.
     """
+
+    left_out = 0
 
     def __init__(self, rows: int, shape: tuple[int, ...], dtype: Any, spare: int) -> None:
         self._storage: Array = np.empty((rows + spare, *shape), dtype)
@@ -90,6 +106,30 @@ class ObservationTable:
         self._storage[first : first + len(places)] = part[places]
         self.following[begin + places] = first + np.arange(len(places))
         self._others += len(places)
+
+    def infer(self, lost: npt.NDArray[np.bool_], final: npt.NDArray[np.bool_]) -> None:
+        """Take each transition's next observation from the row after it, and leave some rows out.
+
+        Those observations stay: the transitions before them led there. To be called once, in the
+        place of `add`.
+
+        Args:
+            lost: Transitions to leave out, since nothing says what they led to, bool (rows,).
+            final: Transitions from which nothing follows, bool (rows,): what stands as their next
+                observation is their own.
+        """
+        rows = self._rows
+        kept, others = np.flatnonzero(~lost), np.flatnonzero(lost)
+        place = np.empty(rows, np.int64)
+        place[kept], place[others] = np.arange(len(kept)), len(kept) + np.arange(len(others))
+        self.following = np.where(final, place, place[(np.arange(rows) + 1) % rows])[kept]
+        aside = self._storage[others]
+        for start in range(0, len(kept) if len(others) else 0, ROWS_A_PASS):
+            part = kept[start : start + ROWS_A_PASS]
+            self._storage[start : start + len(part)] = self._storage[part]
+        self._storage[len(kept) : rows] = aside
+        self._rows, self._others = len(kept), len(others)
+        self.left_out = len(others)
 
     def _make_room(self, rows: int) -> None:
         have = len(self._storage)
