@@ -41,9 +41,9 @@ def record(
     """Roll a policy out and write its transitions, as `collect` does for markets.
 
     Args:
-        task: A registered Gymnasium task with a Box of observations, which are stored flat. Those of
-            an image task (uint8) are stored as they are: Atari games gray, 84 by 84, each frame by
-            itself, with the number of frames that a reader stacks.
+        task: A registered Gymnasium task with a Box of observations, which are stored flat. Those
+            of an image task (uint8) are stored as they are: Atari games gray, 84 by 84, each frame
+            by itself, with the number of frames that a reader stacks.
         act: The policy.
         path: The dataset to write.
         buffer_size: Transitions, exactly.

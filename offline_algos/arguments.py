@@ -127,7 +127,8 @@ def training_parser(
         type=int,
         choices=(0, 1),
         default=1,
-        help="normalise observations with the dataset's mean and deviation (default %(default)s)",
+        help="normalise observations with the dataset's mean and deviation; pixels are divided by "
+        "255 instead (default %(default)s)",
     )
     if scaled_rewards:
         training.add_argument(
@@ -141,9 +142,8 @@ def training_parser(
     training.add_argument(
         "--encoder",
         choices=ENCODERS,
-        default="mlp",
         help="how windows are read: mlp all columns alike; cnn, gru and transformer each window by "
-        "itself, 8 to 30 times slower; nature images (default %(default)s)",
+        "itself, 8 to 30 times slower; nature images (default: nature for images, else mlp)",
     )
     _add_evaluation(parser)
     _add_run(parser)

@@ -97,7 +97,8 @@ class TrainedPolicy:
         """Choose actions.
 
         Args:
-            observations: Flat observations as the environment gives them, float (n, D).
+            observations: Flat observations as the environment gives them, float (n, D), or stacks
+                of frames as the dataset has them, uint8 (n, frames, height, width).
 
         Returns:
             int64 (n,), indices into the environment's actions, or float32 (n, A) of its box.
@@ -107,6 +108,8 @@ class TrainedPolicy:
         """
         observations = np.asarray(observations)
         columns = self.actor.normaliser.mean.shape[0]
+        if observations.ndim > 2 and list(observations.shape[1:]) == self.about["layout"][0][3]:
+            observations = observations.reshape(len(observations), -1)
         if observations.ndim != 2 or observations.shape[1] != columns:
             raise ValueError(
                 f"observations of shape {observations.shape}: expected (n, {columns}), one row per "

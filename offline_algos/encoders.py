@@ -211,6 +211,11 @@ def _names(layout: Sequence[Sequence[Any]]) -> str:
     return ", ".join(f"{part[0]} {list(part[3])}" for part in layout)
 
 
+def is_nature_image(layout: Sequence[Sequence[Any]]) -> bool:
+    """Whether a layout is one that `NatureEncoder` reads."""
+    return len(layout) == 1 and len(layout[0][3]) == 3 and min(layout[0][3][1:]) >= 36
+
+
 class NatureEncoder(Encoder):
     """The network of Mnih et al. 2015 (doi:10.1038/nature14236) for stacked frames of 84 x 84.
 
@@ -227,7 +232,7 @@ class NatureEncoder(Encoder):
 
     def __init__(self, layout: Sequence[Sequence[Any]]) -> None:
         super().__init__()
-        if len(layout) != 1 or len(layout[0][3]) != 3 or min(layout[0][3][1:]) < 36:
+        if not is_nature_image(layout):
             raise ValueError(
                 "--encoder nature reads one image of shape (channels, 84, 84), but the observation "
                 f"has {_names(layout)}. Use --encoder mlp."

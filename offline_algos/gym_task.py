@@ -17,6 +17,7 @@ from tianshou.algorithm.algorithm_base import Policy
 from tianshou.data import Batch, Collector, VectorReplayBuffer
 from tianshou.env import DummyVectorEnv
 
+from data_tools.gym_environments import make_environment
 from offline_algos.actors import Actor, ActorPolicy
 
 VALIDATION_SEED, TEST_SEED = 10_000, 20_000
@@ -106,6 +107,8 @@ class GymTask(ActionBounds):
         action_space: Discrete actions, or the box of continuous ones.
         observation_space: Flat observations.
         layout: A single part.
+        image_shape: The shape of a stack of frames, where observations are images: policies see
+            them flat as well.
     """
 
     name: str
@@ -113,6 +116,7 @@ class GymTask(ActionBounds):
     action_space: gym.spaces.Discrete | gym.spaces.Box
     observation_space: gym.spaces.Box
     layout: tuple[Any, ...]
+    image_shape: tuple[int, ...] | None = None
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says about the task: JSON-able."""
@@ -149,9 +153,14 @@ class GymTask(ActionBounds):
         returns: npt.NDArray[np.float64] = np.asarray(collected, np.float64)
         return returns
 
+    def _environment(self) -> gym.Env[Any, Any]:
+        return make_environment(self.name, self.image_shape)
+
     def _collector(self, policy: Policy, seed: int, listener: Actor | None) -> Collector:
         makers = [
-            lambda number=number: FixedSeed(gym.make(self.name), seed + number)
+            lambda number=number: FixedSeed(
+                make_environment(self.name, self.image_shape), seed + number
+            )
             for number in range(self.episodes)
         ]
         environments = ListeningVectorEnv(makers, listener)
@@ -159,24 +168,18 @@ class GymTask(ActionBounds):
         return Collector(policy, environments, VectorReplayBuffer(len(makers), len(makers)))
 
 
-def _missing(error: Exception) -> str:
-    """What is missing for a task, and how to get it."""
-    reason = str(error).splitlines()[0]
-    if isinstance(error, gym.error.DependencyNotInstalled) and "mujoco" in reason.lower():
-        return "MuJoCo is not installed. Install it with: python -m pip install -e '.[mujoco]'"
-    return f"{reason} Name a registered Gymnasium task, or install what it needs."
-
-
-def open_gym_task(name: str, episodes: int) -> GymTask:
+def open_gym_task(name: str, episodes: int, image_shape: tuple[int, ...] | None = None) -> GymTask:
     """Look a registered task up.
+
+    Args:
+        name: Its id.
+        episodes: Episodes of a validation, and of the test.
+        image_shape: Where the dataset has images, the shape of a stack of frames.
 
     Raises:
         ValueError: There is none, or its spaces are not flat ones.
     """
-    try:
-        env = gym.make(name)
-    except (gym.error.Error, ImportError, ModuleNotFoundError) as error:
-        raise ValueError(f"--task {name}: {_missing(error)}") from error
+    env = make_environment(name, image_shape)
     observations, actions = env.observation_space, env.action_space
     env.close()
     box = isinstance(actions, gym.spaces.Box) and actions.is_bounded() and actions.shape
@@ -187,4 +190,4 @@ def open_gym_task(name: str, episodes: int) -> GymTask:
     columns = int(np.prod(observations.shape))
     space = gym.spaces.Box(-np.inf, np.inf, (columns,), np.float32)
     layout = (("observation", 0, columns, tuple(observations.shape)),)
-    return GymTask(name, episodes, actions, space, layout)  # type: ignore[arg-type]
+    return GymTask(name, episodes, actions, space, layout, image_shape)  # type: ignore[arg-type]

@@ -48,6 +48,11 @@ class Normaliser(nn.Module):
         """A normaliser that changes nothing, for `columns` columns."""
         return cls(Statistics(np.zeros(columns), np.ones(columns)))
 
+    @classmethod
+    def pixels(cls, columns: int, scale: float) -> Normaliser:
+        """A normaliser that divides all of `columns` pixels by `scale`."""
+        return cls(Statistics(np.zeros(columns), np.full(columns, scale)))
+
     def forward(self, observations: npt.ArrayLike | torch.Tensor) -> torch.Tensor:
         """Normalise observations.
 

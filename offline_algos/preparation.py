@@ -6,6 +6,7 @@ import argparse
 import ctypes
 import random
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,11 +16,13 @@ import torch
 
 from data_tools.buffers import TensorReplayBuffer
 from offline_algos.datasets import Dataset, open_dataset
+from offline_algos.encoders import is_nature_image
 from offline_algos.gym_task import GymTask
 from offline_algos.networks import Inputs
 from offline_algos.normalisation import Normaliser, scale_rewards
 from offline_algos.tasks import Task, open_task
 
+PIXEL_SCALE = 255.0
 # Options of glibc's mallopt, from malloc.h, and the largest block that is kept.
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD, KEPT_BYTES = -1, -3, 1 << 30
 
@@ -90,14 +93,42 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False) -> Setup:
             )
         scale_actions(dataset.buffer, task.action_space)
     buffer = dataset.buffer.to(args.device)
-    normaliser = Normaliser.identity(task.layout[-1][2])
-    if args.norm_obs:
-        statistics = buffer.statistics()
-        buffer.normalise(statistics)
-        normaliser = Normaliser(statistics)
+    normaliser = normalise(buffer, task.layout, bool(args.norm_obs))
+    args.encoder = args.encoder or default_encoder(buffer, task.layout)
+    if buffer.left_out:
+        print(
+            f"{dataset.path} stores no obs_next: {buffer.left_out} transitions are left out, since "
+            "it does not say what they led to"
+        )
     warn_of_one_action(buffer)
     inputs = Inputs([tuple(part) for part in task.layout], args.encoder, tuple(args.hidden_sizes))
     return Setup(dataset, task, buffer, normaliser.to(args.device), inputs)
+
+
+def normalise(
+    buffer: TensorReplayBuffer, layout: Sequence[Sequence[Any]], wanted: bool
+) -> Normaliser:
+    """Normalise what is learned from, and return the layer that does it to what is met later.
+
+    Pixels have no statistics: they are divided by 255, or without `wanted` by nothing.
+    """
+    columns = layout[-1][2]
+    if buffer.is_image:
+        scale = PIXEL_SCALE if wanted else 1.0
+        buffer.scale_pixels(scale)
+        if wanted:
+            print("observations are images: --norm-obs 1 divides pixels by 255")
+        return Normaliser.pixels(columns, scale)
+    if not wanted:
+        return Normaliser.identity(columns)
+    statistics = buffer.statistics()
+    buffer.normalise(statistics)
+    return Normaliser(statistics)
+
+
+def default_encoder(buffer: TensorReplayBuffer, layout: Sequence[Sequence[Any]]) -> str:
+    """The encoder where none is named: "nature" for images that it can read, else "mlp"."""
+    return "nature" if buffer.is_image and is_nature_image(layout) else "mlp"
 
 
 def scale_actions(buffer: TensorReplayBuffer, box: gym.Space[Any]) -> None:

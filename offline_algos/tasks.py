@@ -162,8 +162,11 @@ def open_task(args: argparse.Namespace, dataset: Dataset) -> Task | GymTask:
 
 def _open_gym_task(args: argparse.Namespace, name: str, dataset: Dataset) -> GymTask:
     """Another Gymnasium task, after a look at whether the dataset can be of it."""
-    task = open_gym_task(name, args.num_test_envs)
-    columns = int(np.prod(dataset.buffer.obs.shape[1:]))
+    shape = dataset.buffer.observation_shape
+    if dataset.buffer.is_image and len(shape) == 2:
+        shape = (1, *shape)
+    task = open_gym_task(name, args.num_test_envs, shape if dataset.buffer.is_image else None)
+    columns = int(np.prod(shape))
     if columns != task.observation_space.shape[0]:
         raise ValueError(
             f"the dataset's observations have {columns} numbers, those of {name} "
