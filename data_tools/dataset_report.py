@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_tools.flat_layout import FlatDataset, open_flat, read_rows, row_chunks
+from data_tools.observations import is_image
 
 ACTION_BINS = 10
 
@@ -48,6 +49,8 @@ class DatasetReport:
         unfinished: Whether the rows end in the middle of an episode, which is counted above.
         actions: (label, count) for each discrete action or each range of a continuous one.
         parts: Statistics of the observation.
+        frames: What images are stored as, else None.
+        has_next: Whether ``obs_next`` is stored.
         bad_numbers: NaN or infinite numbers in observations, rewards and actions.
         sha256: Digest of the file.
     """
@@ -62,6 +65,8 @@ class DatasetReport:
     unfinished: bool
     actions: list[tuple[str, int]]
     parts: list[PartStatistics]
+    frames: str | None
+    has_next: bool
     bad_numbers: int
     sha256: str
 
@@ -78,7 +83,8 @@ def report_dataset(path: Path) -> DatasetReport:
         actions, bad_actions = _actions(dataset)
         parts, bad_observations = _observation_statistics(dataset)
         bad = bad_actions + bad_observations + _bad_numbers(dataset, "rew")
-        bad += _bad_numbers(dataset, "obs_next")
+        bad += _bad_numbers(dataset, "obs_next") if dataset.has_next else 0
+        frames = _frames(dataset)
     with open(path, "rb") as stream:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return DatasetReport(
@@ -92,9 +98,20 @@ def report_dataset(path: Path) -> DatasetReport:
         unfinished=unfinished,
         actions=actions,
         parts=parts,
+        frames=frames,
+        has_next=dataset.has_next,
         bad_numbers=bad,
         sha256=digest,
     )
+
+
+def _frames(dataset: FlatDataset) -> str | None:
+    """What images are stored as."""
+    column = dataset.column("obs")
+    if not is_image(column.dtype, column.shape[1:]):
+        return None
+    stacked = f", {dataset.stack_num} stacked when drawn" if dataset.stack_num > 1 else ""
+    return f"{column.dtype} {column.shape[1:]}{stacked}"
 
 
 def _chunks(dataset: FlatDataset, name: str) -> Any:
@@ -222,6 +239,12 @@ def dataset_lines(report: DatasetReport) -> list[str]:
         lines.append(
             f"  {part.key:<20} {part.mean:>11.5g} {part.std:>13.5g}   {low:.4g} to {high:.4g}"
         )
+    if report.frames is not None:
+        lines.append(f"frames       {report.frames}")
+    if not report.has_next:
+        lines.append(
+            "next         obs_next is not stored: the last one of a truncated episode is lost"
+        )
     lines += _provenance_lines(report.provenance)
     if report.bad_numbers:
         lines.append(f"bad numbers  {report.bad_numbers} NaN or infinite; it cannot be trained on")
@@ -272,7 +295,7 @@ def example_episode(path: Path) -> dict[str, Any]:
         stop = int(ends[0]) + 1 if len(ends) else stop
         exposure = None
         for part in dataset.provenance["layout"] if dataset.provenance else []:
-            if part["key"] == "account_state":
+            if part["key"] == "account_state" and dataset.has_next:
                 exposure = dataset.column("obs_next")[:stop, part["start"]]
         reward = read_rows(dataset.column("rew"), 0, stop)
     return {"reward": reward, "exposure": exposure, "ended": len(ends) > 0}
