@@ -12,6 +12,7 @@ ATARI_NAMESPACE = "ALE/"
 # Frames an action is repeated for, as in Mnih et al. 2015 (doi:10.1038/nature14236).
 ATARI_FRAME_SKIP = 4
 ATARI_SIZE = 84
+COLOURS = 3
 
 
 def make_environment(
@@ -33,31 +34,32 @@ def make_environment(
             observations cannot be made to look so.
     """
     try:
-        if observation_shape is None:
-            return _make(task, **arguments)
-        return _make_images(task, observation_shape, arguments)
+        return _make(task, observation_shape, arguments)
     except (gym.error.Error, ImportError) as error:
         raise ValueError(f"--task {task}: {_missing(task, error)}") from error
 
 
-def _make(task: str, **arguments: Any) -> gym.Env[Any, Any]:
+def is_atari(task: str) -> bool:
+    """Whether a registered task is a game of the Arcade Learning Environment.
+
+    Raises:
+        gymnasium.error.Error: There is no such task.
+    """
     if task not in gym.registry and importlib.util.find_spec("ale_py") is not None:
         import ale_py  # registers its games
 
         ale_py.ALEInterface.setLoggerMode(ale_py.LoggerMode.Error)  # else it greets on stderr
-    return gym.make(task, **arguments)
+    return str(gym.spec(task).entry_point).startswith("ale_py")
 
 
-def _make_images(task: str, shape: tuple[int, ...], arguments: dict[str, Any]) -> gym.Env[Any, Any]:
-    env = _make(task, **arguments)
-    if env.observation_space.shape != shape and is_atari(env):
-        env.close()
-        size = shape[-2:]
-        env = gym.wrappers.AtariPreprocessing(
-            _make(task, **({"frameskip": 1} | arguments)),
-            frame_skip=ATARI_FRAME_SKIP,
-            screen_size=(size[1], size[0]),
-        )
+def _make(task: str, shape: tuple[int, ...] | None, arguments: dict[str, Any]) -> gym.Env[Any, Any]:
+    gray = is_atari(task) and shape is not None and shape[-1] > COLOURS
+    env = gym.make(task, **(({"frameskip": 1} if gray else {}) | arguments))
+    if shape is None:
+        return env
+    if gray:
+        size = (shape[-1], shape[-2])
+        env = gym.wrappers.AtariPreprocessing(env, frame_skip=ATARI_FRAME_SKIP, screen_size=size)
     own = env.observation_space.shape
     if own != shape and own == shape[1:]:
         env = gym.wrappers.FrameStackObservation(env, shape[0])
@@ -82,18 +84,13 @@ def recorded_shape(task: str, stack: int, **arguments: Any) -> tuple[int, ...] |
         ValueError: As for `make_environment`.
     """
     env = make_environment(task, **arguments)
-    space, atari = env.observation_space, is_atari(env)
+    space = env.observation_space
     env.close()
     if space.dtype != np.uint8 or not space.shape or len(space.shape) == 1:
         return None
-    if atari:
+    if is_atari(task):
         return (stack, ATARI_SIZE, ATARI_SIZE)
     return (stack, *space.shape) if len(space.shape) == 2 else space.shape
-
-
-def is_atari(env: gym.Env[Any, Any]) -> bool:
-    """Whether it is a game of the Arcade Learning Environment."""
-    return env.spec is not None and str(env.spec.entry_point).startswith("ale_py")
 
 
 def _missing(task: str, error: Exception) -> str:
