@@ -15,6 +15,7 @@ import torch
 from tianshou.data import ReplayBuffer
 
 from data_tools.buffers import TensorReplayBuffer
+from offline_algos import compilation
 from offline_algos.datasets import Dataset, load_dataset
 from offline_algos.gym_task import GymTask
 from offline_algos.networks import Inputs
@@ -77,6 +78,7 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False) -> Setup:
     Raises:
         ValueError: Dataset, task or flags do not fit each other; each message says what to do.
     """
+    args.compile = compilation.decide(args.compile, args.device)
     seed_everything(args.seed, args.threads)
     keep_memory()
     dataset = load_dataset(args.load_buffer_name, args.seed, continuous=continuous)
