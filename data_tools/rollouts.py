@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from data_tools.driving import drive
+from data_tools.driving import Behaviour, drive
 from data_tools.episodes import Episodes
 from data_tools.hdf5 import FORMAT_VERSION, FlatBufferWriter
 from data_tools.provenance import describe_episodes
@@ -24,11 +24,11 @@ Act = Callable[[npt.NDArray[np.float32], np.random.Generator], npt.NDArray[Any]]
 
 def record(
     task: str,
-    act: Act,
+    act: Act | Behaviour,
     path: str | os.PathLike[str],
     *,
     buffer_size: int,
-    policy: dict[str, Any],
+    policy: dict[str, Any] | None = None,
     num_envs: int = 8,
     seed: int = 0,
     overwrite: bool = False,
@@ -39,10 +39,10 @@ def record(
 
     Args:
         task: A registered Gymnasium task with a Box of observations, which are stored flat.
-        act: The policy.
+        act: The policy: a function, or what is told of episodes and rewards as well.
         path: The dataset to write.
         buffer_size: Transitions, exactly.
-        policy: What the provenance says about it, with a ``name``.
+        policy: What the provenance says about a function, with a ``name``.
         num_envs: Environments stepped together, no more than `buffer_size`.
         seed: Environment i begins with seed + i; the generator has a seed of its own from it.
         overwrite: Replace an existing file.
@@ -60,17 +60,20 @@ def record(
     env = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
     space = env.single_action_space
     width = int(np.prod(env.single_observation_space.shape or ()))
-    generator = np.random.default_rng(seed)
+    if isinstance(act, Behaviour):
+        behaviour = act
+    else:
+        function, generator = act, np.random.default_rng(seed)
+        behaviour = Behaviour(lambda seen: function(seen, generator), description=policy or {})
     try:
         with FlatBufferWriter(
             path, size=buffer_size, num_lanes=lanes, observation_size=width,
             action_shape=space.shape or (), action_dtype=space.dtype or np.int64,
             overwrite=overwrite,
         ) as writer:  # fmt: skip
-            episodes = drive(
-                env, writer, lambda seen: act(seen, generator), seed, progress=progress
-            )
-            writer.finish(_provenance(task, env, policy, seed, buffer_size, episodes))
+            episodes = drive(env, writer, behaviour, seed, progress=progress)
+            about = behaviour.description
+            writer.finish(_provenance(task, env, about, seed, buffer_size, episodes))
     finally:
         env.close()
     return episodes
