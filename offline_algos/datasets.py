@@ -11,7 +11,7 @@ from tianshou.data import ReplayBuffer
 
 from data_tools.files import sha256
 from data_tools.hdf5 import DatasetError, load_buffer
-from offline_algos.periods import Span, read_time
+from offline_algos.origin import Origin
 
 
 @dataclass(frozen=True)
@@ -33,12 +33,24 @@ class Dataset:
     returns: npt.NDArray[np.float64]
 
     @property
-    def collection(self) -> Span | None:
-        """First decision and last mark that the collection could use, or None."""
-        if self.provenance is None or "span" not in self.provenance:
-            return None
-        span = self.provenance["span"]
-        return read_time(span["start"]), read_time(span["end"])
+    def origin(self) -> Origin:
+        """What a task is built from again."""
+        provenance, actions = self.provenance or {}, self.buffer.act[self.buffer.sample_indices(0)]
+        parts = [f"{part['key']} {part['shape']}" for part in provenance.get("layout", [])]
+        return Origin(
+            noun="the dataset",
+            path=self.path,
+            provenance=provenance,
+            task=provenance.get("task"),
+            config=provenance.get("config", {}),
+            market=provenance.get("market"),
+            evaluation=None,
+            observation_shape=self.buffer.obs.shape[1:],
+            parts=parts or None,
+            action_shape=actions.shape[1:],
+            action_range=(actions.min(), actions.max()),
+            behavior_return=behaviour_reference(self)["behavior_return"],
+        )
 
 
 def load_dataset(path: str, seed: int, *, continuous: bool = False) -> Dataset:
