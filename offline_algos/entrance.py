@@ -44,8 +44,8 @@ def _dispatch(
     _add_flags(mode_parser)
     mode, _ = mode_parser.parse_known_args(argv)
     if not (mode.watch or mode.eval_only):
+        _refuse_stray(mode, own)
         args = parser.parse_args(argv)
-        _refuse_stray(args, own)
         for name in own:  # a run remembers the flags of training only
             delattr(args, name)
         train(args)
