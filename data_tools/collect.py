@@ -6,59 +6,28 @@ Example: --market btc.csv.gz --policy ma-cross+random --epsilon 0.1 --buffer-siz
 
 from __future__ import annotations
 
-import contextlib
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from data_tools.command_line import (
-    ArgumentParser,
-    CommandLineError,
-    run,
-    sure_interrupts,
-    terminate_cleanly,
-)
-from data_tools.driving import drive
+from data_tools.command_line import ArgumentParser, run, terminate_cleanly
+from data_tools.driving import Behaviour
 from data_tools.environment import (
     add_environment_flags,
     environment_help,
     open_market,
     parse_env_arguments,
 )
-from data_tools.episodes import Episodes
-from data_tools.hdf5 import FlatBufferWriter
 from data_tools.policies import RULES, make_policy
-from data_tools.provenance import describe_collection, describe_episodes, usable_span
+from data_tools.recording import DEFAULT_LANES, CollectSummary, check_counts, record_market
 from data_tools.training_span import (
     DEFAULT_EPISODE_STEPS,
     DEFAULT_TRAIN_FRACTION,
     combine_arguments,
-    make_training_env,
 )
+from gym_trade import VectorTradeEnv
 
 DEFAULT_TASK = "Trade-Sequential-v0"
-DEFAULT_LANES = 64
-
-
-@dataclass(frozen=True)
-class CollectSummary:
-    """What `collect` wrote.
-
-    Attributes:
-        path: The dataset.
-        transitions: Number of rows.
-        episodes: Their statistics.
-        provenance: What the dataset says about itself.
-    """
-
-    path: Path
-    transitions: int
-    episodes: Episodes
-    provenance: dict[str, Any]
 
 
 def collect(
@@ -110,67 +79,21 @@ def collect(
         ValueError: An argument is out of range or contradicts another, the market cannot be used or
             is too short, or the file cannot be written (`hdf5.DatasetError`).
     """
-    _check_counts(buffer_size, num_envs, seed)
+    check_counts(buffer_size, num_envs, seed)
     arguments = combine_arguments(env or {}, episode_steps, start, end)
     defaults = {"stamp": "open", "offset": None}
     shared = {k: arguments[k] for k, v in defaults.items() if arguments.get(k, v) != v}
     opened, market_spec = open_market(market, market_arguments=shared, echo=echo)
-    lanes = num_envs or _default_lanes(buffer_size, arguments.get("episode_steps"))
-    lanes = min(lanes, buffer_size)
-    with sure_interrupts() as check_interrupts, contextlib.ExitStack() as stack:
-        venv = make_training_env(task, opened, lanes, arguments, train_fraction)
-        stack.callback(venv.close)
-        actor = make_policy(policy, venv, epsilon=epsilon, seed=seed)
-        description = describe_collection(task, venv, market_spec, actor, seed, buffer_size)
-        if echo is not None:
-            first, last = usable_span(venv)
-            echo(f"collecting between {first} and {last}, of {opened}")
-            _note_short_shares(buffer_size, lanes, venv.config.episode_steps, echo)
-        with FlatBufferWriter(
-            save_buffer_name,
-            size=buffer_size,
-            num_lanes=lanes,
-            observation_size=venv.layout[-1].stop,
-            action_shape=venv.single_action_space.shape or (),
-            action_dtype=venv.single_action_space.dtype or np.int64,
-            overwrite=overwrite,
-        ) as writer:
-            episodes = drive(
-                venv, writer, lambda _: actor.act(), seed,
-                begin=actor.begin, check=check_interrupts, progress=progress,
-            )  # fmt: skip
-            provenance = description | {"reference": describe_episodes(episodes)}
-            path = writer.finish(provenance)
-    return CollectSummary(path, buffer_size, episodes, provenance)
 
+    def behaviour(venv: VectorTradeEnv) -> Behaviour:
+        made = make_policy(policy, venv, epsilon=epsilon, seed=seed)
+        return Behaviour(lambda _: made.act(), made.begin, description=made.describe())
 
-def _default_lanes(buffer_size: int, episode_steps: object) -> int:
-    """As many lanes as get a whole episode each, up to 64."""
-    if not isinstance(episode_steps, int) or episode_steps < 1:
-        return DEFAULT_LANES  # unknown, or refused where it is checked
-    return max(1, min(DEFAULT_LANES, buffer_size // episode_steps))
-
-
-def _check_counts(buffer_size: int, num_envs: int | None, seed: int) -> None:
-    for flag, value, low in (
-        ("--buffer-size", buffer_size, 1),
-        ("--num-envs", 1 if num_envs is None else num_envs, 1),
-        ("--seed", seed, 0),
-    ):
-        if value < low:
-            raise CommandLineError(f"{flag} {value}: expected a whole number >= {low}.")
-
-
-def _note_short_shares(
-    size: int, lanes: int, steps: int | None, echo: Callable[[str], object]
-) -> None:
-    if steps is None or size // lanes >= steps:
-        return
-    remedy = f"--num-envs {size // steps} gives whole ones" if size >= steps else "collect more"
-    echo(
-        f"note: a lane's share of {size // lanes} rows is shorter than an episode of {steps} "
-        f"steps: episodes will be cut; {remedy}"
-    )
+    return record_market(
+        save_buffer_name, behaviour, task=task, market=opened, market_spec=market_spec,
+        arguments=arguments, train_fraction=train_fraction, buffer_size=buffer_size,
+        num_envs=num_envs, seed=seed, overwrite=overwrite, progress=progress, echo=echo,
+    )  # fmt: skip
 
 
 def _parser() -> ArgumentParser:
@@ -207,18 +130,6 @@ def _parser() -> ArgumentParser:
     return parser
 
 
-def _report(summary: CollectSummary) -> None:
-    episodes = summary.episodes
-    kind = "complete" if episodes.complete else "cut"
-    print(
-        f"{summary.transitions} transitions, {episodes.complete} complete episodes "
-        f"({episodes.terminated} terminated) and {episodes.cut} cut at the end\n"
-        f"return of {kind} episodes: mean {episodes.mean_return:.6g}, std {episodes.std_return:.6g}"
-        f", min {episodes.min_return:.6g}, max {episodes.max_return:.6g}; mean length "
-        f"{episodes.mean_length:.6g} steps\n{summary.path}"
-    )
-
-
 def main(argv: Sequence[str] | None = None) -> int:
     """The command line.
 
@@ -229,7 +140,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     def command() -> None:
         flags = vars(_parser().parse_args(argv))
         flags["env"] = parse_env_arguments(flags["env"], flags.pop("env_config"))
-        _report(collect(**flags))
+        print(collect(**flags).text)
 
     return run(command, interrupted="interrupted: nothing was written.")
 

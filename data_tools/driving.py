@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -34,13 +35,29 @@ def unchanged(observations: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return observations
 
 
+@dataclass(frozen=True)
+class Behaviour:
+    """What acts on all lanes while data is made.
+
+    Attributes:
+        act: Observations, float32 (lanes, D), to actions, (lanes,) or (lanes, A).
+        begin: Told which lanes begin an episode, bool (lanes,).
+        observe: Told what each lane's action has earned, float64 (lanes,), before `begin`.
+        description: What the provenance says about it, with a ``name``.
+    """
+
+    act: Callable[[Observations], npt.NDArray[Any]]
+    begin: Callable[[npt.NDArray[np.bool_]], object] = _nothing
+    observe: Callable[[npt.NDArray[np.float64]], object] = _nothing
+    description: dict[str, Any] = field(default_factory=dict)
+
+
 def drive(
     env: Any,
     writer: FlatBufferWriter,
-    act: Callable[[Observations], npt.NDArray[Any]],
+    behaviour: Behaviour,
     seed: int,
     *,
-    begin: Callable[[npt.NDArray[np.bool_]], object] = _nothing,
     check: Callable[[], None] = _nothing,
     see: Callable[[Observations], Observations] = flat,
     keep: Callable[[Observations], Observations] = unchanged,
@@ -52,9 +69,8 @@ def drive(
         env: A Gymnasium vector environment that resets in the step that ends an episode
             ("SameStep").
         writer: Takes the transitions.
-        act: Observations as `see` makes them, float32 (lanes, D), to actions.
+        behaviour: Chooses the actions, by observations as `see` makes them.
         seed: Of the first reset.
-        begin: Told which lanes begin an episode, bool (lanes,).
         check: Called after each step; may raise.
         see: What the policy sees of a batch of the environment's observations.
         keep: What is written of what the policy sees.
@@ -66,19 +82,20 @@ def drive(
     log = EpisodeLog(env.num_envs)
     observation = see(env.reset(seed=seed)[0])
     writer.start(keep(observation))
-    begin(np.ones(env.num_envs, np.bool_))
+    behaviour.begin(np.ones(env.num_envs, np.bool_))
     with tqdm(total=writer.size, unit=" transitions", unit_scale=True, disable=not progress) as bar:
         for step in range(writer.num_steps):
-            actions = act(observation)
+            actions = behaviour.act(observation)
             following, reward, terminated, truncated, info = env.step(actions)
             check()
+            behaviour.observe(reward)
             observation, ended, finals = see(following), terminated | truncated, None
             if ended.any():
                 rows = info["final_obs"]
                 finals = {
                     lane: keep(see(rows[lane][None]))[0] for lane in np.flatnonzero(ended).tolist()
                 }
-                begin(ended)
+                behaviour.begin(ended)
             running, stopped = writer.shares > step, writer.shares == step + 1
             # A lane's last row ends an episode in any case: the next row is another lane's.
             marked = (truncated | stopped) & ~terminated

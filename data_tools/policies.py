@@ -14,9 +14,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.noise import Actions, random_actions, replace_some
 from gym_trade import VectorTradeEnv
-
-Actions = npt.NDArray[Any]  # int64 (n,) for discrete levels, float32 (n, 1) for continuous ones
 
 
 class PolicyError(ValueError):
@@ -30,6 +29,7 @@ class _Space:
         self.num_lanes = venv.num_envs
         self.levels = venv.action_levels
         space: Any = venv.single_action_space
+        self.actions = space
         if self.levels is None and not hasattr(space, "low"):
             raise PolicyError(
                 f"actions {space}: the scripted policies act by level of exposure. Expected "
@@ -50,10 +50,7 @@ class _Space:
 
     def random(self, generator: np.random.Generator) -> Actions:
         """One uniformly random action per lane."""
-        if self.levels is None:
-            drawn = generator.uniform(self.low, self.high, (self.num_lanes, 1))
-            return drawn.astype(np.float32)
-        return generator.integers(0, len(self.levels), self.num_lanes)
+        return random_actions(self.actions, self.num_lanes, generator)
 
 
 class Policy(ABC):
@@ -222,9 +219,7 @@ class _Noisy(Policy):
 
     def act(self) -> Actions:
         actions = self._policy.act()
-        replaced = self._generator.random(len(actions)) < self._epsilon
-        random = self._space.random(self._generator)
-        return np.where(replaced.reshape(-1, *[1] * (actions.ndim - 1)), random, actions)
+        return replace_some(actions, self._space.actions, self._epsilon, self._generator)
 
     def describe(self) -> dict[str, Any]:
         return self._policy.describe() | {"epsilon": self._epsilon}

@@ -11,7 +11,6 @@ import pandas as pd
 
 import gym_trade
 from data_tools.episodes import Episodes
-from data_tools.policies import Policy
 from data_tools.provenance_schema import FORMAT_VERSION
 from gym_trade import VectorTradeEnv
 
@@ -25,7 +24,12 @@ def usable_span(venv: VectorTradeEnv) -> tuple[str, str]:
 
 
 def describe_collection(
-    task: str, venv: VectorTradeEnv, market: dict[str, Any], policy: Policy, seed: int, rows: int
+    task: str,
+    venv: VectorTradeEnv,
+    market: dict[str, Any],
+    policy: dict[str, Any],
+    seed: int,
+    rows: int,
 ) -> dict[str, Any]:
     """Describe how data is made, as a JSON object without anything that a rerun would change.
 
@@ -33,7 +37,7 @@ def describe_collection(
         task: The environment's id.
         venv: The environment.
         market: Its market, as `environment.open_market` describes it.
-        policy: The behaviour policy.
+        policy: The behaviour policy, described.
         seed: Seed of environment and policy.
         rows: Transitions.
     """
@@ -45,7 +49,7 @@ def describe_collection(
         "task": task,
         "config": json.loads(venv.config.to_json()),
         "market": {**market, "span": {"start": begin, "end": end}},
-        "policy": policy.describe(),
+        "policy": policy,
         "seed": seed,
         "num_envs": venv.num_envs,
         "episode_steps": venv.config.episode_steps,

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from gymnasium.vector import AutoresetMode, SyncVectorEnv
 
-from data_tools.driving import drive, flat, newest_frame, unchanged
+from data_tools.driving import Behaviour, drive, flat, newest_frame, unchanged
 from data_tools.episodes import Episodes
 from data_tools.gym_environments import make_environment, recorded_shape
 from data_tools.hdf5 import FORMAT_VERSION, FlatBufferWriter
@@ -26,11 +26,11 @@ Act = Callable[[npt.NDArray[Any], np.random.Generator], npt.NDArray[Any]]
 
 def record(
     task: str,
-    act: Act,
+    act: Act | Behaviour,
     path: str | os.PathLike[str],
     *,
     buffer_size: int,
-    policy: dict[str, Any],
+    policy: dict[str, Any] | None = None,
     num_envs: int = 8,
     seed: int = 0,
     overwrite: bool = False,
@@ -44,10 +44,10 @@ def record(
         task: A registered Gymnasium task with a Box of observations, which are stored flat. Those
             of an image task (uint8) are stored as they are: Atari games gray, 84 by 84, each frame
             by itself, with the number of frames that a reader stacks.
-        act: The policy.
+        act: The policy: a function, or what is told of episodes and rewards as well.
         path: The dataset to write.
         buffer_size: Transitions, exactly.
-        policy: What the provenance says about it, with a ``name``.
+        policy: What the provenance says about a function, with a ``name``.
         num_envs: Environments stepped together, no more than `buffer_size`.
         seed: Environment i begins with seed + i; the generator has a seed of its own from it.
         overwrite: Replace an existing file.
@@ -68,7 +68,11 @@ def record(
     env = SyncVectorEnv(makers, autoreset_mode=AutoresetMode.SAME_STEP)
     space = env.single_action_space
     stored, stack_num = _stored(env, shape, frame_stack)
-    generator = np.random.default_rng(seed)
+    if isinstance(act, Behaviour):
+        behaviour = act
+    else:
+        function, generator = act, np.random.default_rng(seed)
+        behaviour = Behaviour(lambda seen: function(seen, generator), description=policy or {})
     try:
         with FlatBufferWriter(
             path, size=buffer_size, num_lanes=lanes, observation_size=stored,
@@ -79,13 +83,14 @@ def record(
             episodes = drive(
                 env,
                 writer,
-                lambda seen: act(seen, generator),
+                behaviour,
                 seed,
                 see=flat if shape is None else unchanged,
                 keep=newest_frame if stack_num > 1 else unchanged,
                 progress=progress,
             )
-            made = _provenance(task, env, policy, seed, buffer_size, episodes)
+            about = behaviour.description
+            made = _provenance(task, env, about, seed, buffer_size, episodes)
             writer.finish(made | _image_layout(stored, stack_num) if shape is not None else made)
     finally:
         env.close()

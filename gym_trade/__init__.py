@@ -11,6 +11,7 @@ from gym_trade.base_config import Choice, TradeConfig
 from gym_trade.config import OneStepConfig, SequentialConfig, SLTPConfig
 from gym_trade.envs import OneStepEnv, SequentialEnv, SLTPEnv, TradeEnv
 from gym_trade.features import check_look_ahead, default_features
+from gym_trade.live import account_state, observe
 from gym_trade.market import Market
 from gym_trade.timeframe import TimeFrame, parse_time_frame
 from gym_trade.validation import MarketDataError
@@ -34,9 +35,11 @@ __all__ = [
     "VectorOneStepEnv",
     "VectorSLTPEnv",
     "VectorTradeEnv",
+    "account_state",
     "check_look_ahead",
     "default_features",
     "metrics",
+    "observe",
     "parse_time_frame",
     "synthetic",
 ]

@@ -12,9 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 import torch
 
 from data_tools.files import replacing
+from gym_trade import Market, SequentialConfig
+from offline_algos import live
 from offline_algos.actors import Actor
 from offline_algos.normalisation import Normaliser
 
@@ -93,19 +96,37 @@ class TrainedPolicy:
     about: dict[str, Any]
 
     @torch.no_grad()
-    def act(self, observations: npt.ArrayLike) -> npt.NDArray[Any]:
-        """Choose actions.
+    def act(
+        self,
+        observations: npt.ArrayLike | pd.DataFrame | Market,
+        account_state: npt.ArrayLike | None = None,
+        *,
+        now: object = None,
+        config: SequentialConfig | None = None,
+    ) -> npt.NDArray[Any]:
+        """Choose actions for observations, or the action for new bars and an account.
 
         Args:
             observations: Flat observations as the environment gives them, float (n, D), or stacks
-                of frames as the dataset has them, uint8 (n, frames, height, width).
+                of frames as the dataset has them, uint8 (n, frames, height, width); or, of a
+                market task, closed bars as `gym_trade.observe` takes them, the last one just now.
+            account_state: With bars, the account's six numbers; `gym_trade.account_state` makes
+                them.
+            now: With bars, see `gym_trade.observe`.
+            config: With bars, what to read them with; None: what the checkpoint was trained with.
 
         Returns:
-            int64 (n,), indices into the environment's actions, or float32 (n, A) of its box.
+            int64 (n,), indices into the environment's actions, or float32 (n, A) of its box; for
+            bars the one action, int64 () or float32 (A,).
 
         Raises:
-            ValueError: The shape is not (n, D).
+            ValueError: The shape is not (n, D), the policy is of no market, or the bars do not fit
+                it, are too few or do not end with a decision.
         """
+        if account_state is not None or isinstance(observations, pd.DataFrame | Market):
+            seen = live.observation(self.about, observations, account_state, now, config)
+            chosen: npt.NDArray[Any] = self.act(seen[None])[0]
+            return chosen
         observations = np.asarray(observations)
         columns = self.actor.normaliser.mean.shape[0]
         if observations.ndim > 2 and list(observations.shape[1:]) == self.about["layout"][0][3]:
@@ -118,6 +139,20 @@ class TrainedPolicy:
         device = self.actor.normaliser.mean.device
         actions: torch.Tensor = self.actor(torch.as_tensor(observations, device=device))
         return actions.cpu().numpy()
+
+    def exposure(self, actions: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """What actions of a market task ask for: signed notional over equity, after the trade.
+
+        Args:
+            actions: As `act` returns them.
+
+        Returns:
+            Level times leverage, float64 (n,), or () for a single action.
+
+        Raises:
+            ValueError: The policy is of no market.
+        """
+        return live.exposure(self.about, actions)
 
 
 def load_policy(path: str | os.PathLike[str], device: str = "cpu") -> TrainedPolicy:

@@ -21,7 +21,7 @@ from typing import Any
 from tianshou.algorithm.modelfree.sac import AutoAlpha, SACPolicy
 
 from data_tools import command_line
-from offline_algos import preparation, report, runner
+from offline_algos import entrance, preparation, report, runner
 from offline_algos.actors import Actor, GaussianActor
 from offline_algos.arguments import (
     add_discount,
@@ -161,7 +161,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line and return the exit code."""
-    return command_line.run(lambda: train(make_parser().parse_args(argv)))
+    return entrance.run_script(make_parser, train, argv)
 
 
 if __name__ == "__main__":

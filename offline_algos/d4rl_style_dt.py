@@ -21,7 +21,7 @@ import torch
 from tianshou.algorithm.optim import TorchOptimizerFactory
 
 from data_tools import command_line
-from offline_algos import preparation, report, runner
+from offline_algos import entrance, preparation, report, runner
 from offline_algos.arguments import training_parser
 from offline_algos.decision_transformer import (
     DecisionTransformer,
@@ -92,7 +92,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run from the command line and return the exit code."""
-    return command_line.run(lambda: train(make_parser().parse_args(argv)))
+    return entrance.run_script(make_parser, train, argv)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from data_tools.d4rl import read_d4rl
 from data_tools.d4rl_tasks import find_file, task_of
 from data_tools.files import sha256
 from data_tools.hdf5 import DatasetError
-from offline_algos.periods import Span, read_time
+from offline_algos.origin import Origin
 
 
 @dataclass(frozen=True)
@@ -38,12 +39,28 @@ class Dataset:
     returns: npt.NDArray[np.float64]
 
     @property
-    def collection(self) -> Span | None:
-        """First decision and last mark that the collection could use, or None."""
-        if self.provenance is None or "span" not in self.provenance:
-            return None
-        span = self.provenance["span"]
-        return read_time(span["start"]), read_time(span["end"])
+    def origin(self) -> Origin:
+        """What a task is built from again."""
+        provenance, actions = self.provenance or {}, self.buffer.act[self.buffer.sample_indices(0)]
+        shape, image = self.buffer.observation_shape, None
+        if self.buffer.is_image:
+            image = shape if len(shape) == 3 else (1, *shape)
+        parts = [f"{part['key']} {part['shape']}" for part in provenance.get("layout", [])]
+        return Origin(
+            noun="the dataset",
+            path=self.path,
+            provenance=provenance,
+            task=provenance.get("task"),
+            config=provenance.get("config", {}),
+            market=provenance.get("market"),
+            evaluation=None,
+            observation_shape=(math.prod(shape),),
+            image_shape=image,
+            parts=parts or None,
+            action_shape=actions.shape[1:],
+            action_range=(actions.min(), actions.max()),
+            behavior_return=behaviour_reference(self)["behavior_return"],
+        )
 
 
 def open_dataset(args: argparse.Namespace, *, continuous: bool = False) -> Dataset:

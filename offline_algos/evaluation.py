@@ -26,7 +26,7 @@ def evaluation_config(config: SequentialConfig) -> SequentialConfig:
 
 
 def evaluation_environment(
-    config: SequentialConfig, start: Any = None, end: Any = None
+    config: SequentialConfig, start: Any = None, end: Any = None, *, recorded: bool = False
 ) -> VectorTradeEnv:
     """One lane over a period, with autoreset disabled.
 
@@ -34,9 +34,11 @@ def evaluation_environment(
         config: Market, costs and so on.
         start: First decision instant; None: the market's first usable one.
         end: Last mark; None: the market's last.
+        recorded: Keep the episode's history, for ``render_history``.
     """
     config = evaluation_config(config).replace(start=start, end=end)
-    return VectorTradeEnv(config, num_envs=1, autoreset_mode="Disabled")
+    lane = 0 if recorded else None
+    return VectorTradeEnv(config, num_envs=1, autoreset_mode="Disabled", record_lane=lane)
 
 
 def evaluate(
@@ -66,7 +68,7 @@ def evaluate(
         ``times`` (datetime64[ns] (steps + 1,), UTC).
     """
     environment = evaluation_environment(config, start, end)
-    return _walk(environment, act, name, show_progress, listener)
+    return walk(environment, act, name, show_progress, listener)
 
 
 def evaluate_rule(
@@ -93,16 +95,17 @@ def evaluate_rule(
     environment = evaluation_environment(config, start, end)
     policy = make_policy(rule, environment, epsilon=epsilon, seed=seed)
     policy.begin(np.ones(1, np.bool_))
-    return _walk(environment, lambda observations: policy.act(), rule, show_progress)
+    return walk(environment, lambda observations: policy.act(), rule, show_progress)
 
 
-def _walk(
+def walk(
     environment: VectorTradeEnv,
     act: Act,
-    name: str,
-    show_progress: bool,
+    name: str = "policy",
+    show_progress: bool = False,
     listener: Actor | None = None,
 ) -> dict[str, Any]:
+    """As `evaluate`, in an environment of `evaluation_environment`."""
     observations, _ = environment.reset(seed=EVALUATION_SEED)
     if listener is not None:
         listener.begin(ONE_LANE)

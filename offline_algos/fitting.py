@@ -1,4 +1,4 @@
-"""Whether a dataset's observations and actions mean what the environment's do."""
+"""Whether the observations and actions that a policy knows mean what an environment's do."""
 
 from __future__ import annotations
 
@@ -7,55 +7,52 @@ from typing import Any
 import gymnasium as gym
 
 from gym_trade import VectorTradeEnv
-from offline_algos.datasets import Dataset
+from offline_algos.origin import Origin
 
 
-def check_fit(environment: VectorTradeEnv, dataset: Dataset) -> None:
+def check_fit(environment: VectorTradeEnv, origin: Origin) -> None:
     """Refuse to evaluate a policy on observations or actions that mean something else."""
-    provenance = dataset.provenance or {}
-    columns, wanted = dataset.buffer.obs.shape[1:], environment.single_observation_space.shape
+    columns, wanted = origin.observation_shape, environment.single_observation_space.shape
     here = [f"{part.key} {list(part.shape)}" for part in environment.layout]
-    made = (
-        [f"{part['key']} {part['shape']}" for part in provenance["layout"]] if provenance else here
-    )
+    made = here if origin.parts is None else origin.parts
     if columns != wanted or made != here:
         raise ValueError(
-            f"the dataset's observations {columns} ({', '.join(made)}) are not the evaluation "
+            f"{origin.noun}'s observations {columns} ({', '.join(made)}) are not the evaluation "
             f"environment's {wanted} ({', '.join(here)}). Leave its time frames, windows and "
             "features as they were."
         )
     levels = environment.action_levels
-    if (levels is None) == (dataset.buffer.act.ndim == 1):
+    if (levels is None) == (origin.action_shape == ()):
         kinds = ("discrete", "continuous")
         raise ValueError(
-            f"the evaluation environment has {kinds[levels is None]} actions, the dataset "
+            f"the evaluation environment has {kinds[levels is None]} actions, {origin.noun} "
             f"{kinds[levels is not None]} ones. Leave action_type as it was."
         )
     if levels is None:
-        check_box(environment.single_action_space, dataset)
+        check_box(environment.single_action_space, origin)
         return
-    recorded = provenance.get("action", {}).get("levels")
+    recorded = origin.provenance.get("action", {}).get("levels")
     if recorded is not None and list(recorded) != list(levels):
         raise ValueError(
-            f"the dataset's action levels are {list(recorded)}, the evaluation environment's "
+            f"{origin.noun}'s action levels are {list(recorded)}, the evaluation environment's "
             f"{levels.tolist()}. Leave action_levels, leverage and allow_short as they were."
         )
-    actions = dataset.buffer.act[dataset.buffer.sample_indices(0)]
-    if actions.min() < 0 or actions.max() >= len(levels):
+    low, high = origin.action_range
+    if low < 0 or high >= len(levels):
         raise ValueError(
-            f"the dataset's actions run from {actions.min()} to {actions.max()}, but the "
-            f"environment has 0 to {len(levels) - 1}."
+            f"{origin.noun}'s actions run from {low} to {high}, but the environment has 0 to "
+            f"{len(levels) - 1}."
         )
 
 
-def check_box(box: gym.spaces.Space[Any], dataset: Dataset) -> None:
+def check_box(box: gym.spaces.Space[Any], origin: Origin) -> None:
     """Refuse continuous actions that the environment does not have."""
     assert isinstance(box, gym.spaces.Box)
-    actions = dataset.buffer.act[dataset.buffer.sample_indices(0)]
     low, high = float(box.low.min()), float(box.high.max())
-    if actions.shape[1:] != box.shape or actions.min() < low or actions.max() > high:
+    lowest, highest = origin.action_range
+    if origin.action_shape != box.shape or lowest < low or highest > high:
         raise ValueError(
-            f"the dataset's actions of shape {actions.shape[1:]} run from {actions.min():g} to "
-            f"{actions.max():g}, but the environment has {box.shape} from {low:g} to {high:g}. "
+            f"{origin.noun}'s actions of shape {origin.action_shape} run from {lowest:g} to "
+            f"{highest:g}, but the environment has {box.shape} from {low:g} to {high:g}. "
             "Leave leverage and allow_short as they were."
         )

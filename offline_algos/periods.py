@@ -176,6 +176,23 @@ def split(
     return _period(times, begin, middle), _period(times, resume, finish)
 
 
+def period_between(environment: VectorTradeEnv, start: str, end: str) -> Period:
+    """The period of an environment's whole market between two instants, as `split` made it.
+
+    Raises:
+        PeriodError: No decision lies between them.
+    """
+    times = environment.decision_times
+    begin = _at_or_after(times, read_time(start))
+    finish = _at_or_after(times, read_time(end))
+    low, high = environment.decision_range
+    if not low <= begin < finish <= high:
+        raise PeriodError(
+            f"the market has no decisions from {start} to {end}: pass --test-start and --test-end."
+        )
+    return _period(times, begin, finish)
+
+
 def _at_or_after(times: npt.NDArray[np.datetime64], instant: pd.Timestamp) -> int:
     return int(np.searchsorted(times, np.datetime64(instant.tz_localize(None))))
 

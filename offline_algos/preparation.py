@@ -84,7 +84,7 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False) -> Setup:
     seed_everything(args.seed, args.threads)
     keep_memory()
     dataset = open_dataset(args, continuous=continuous)
-    task = open_task(args, dataset)
+    task = open_task(args, dataset.origin)
     if args.norm_reward:
         scale_rewards(dataset.buffer)
     if continuous:

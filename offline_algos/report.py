@@ -18,10 +18,12 @@ from data_tools.d4rl_tasks import normalised_score
 from data_tools.files import replacing
 from data_tools.policies import PolicyError
 from offline_algos.actors import ActorPolicy
-from offline_algos.checkpoint import load_policy
+from offline_algos.behaviour import CHECKPOINT, behaviour_of, recorded_checkpoint
+from offline_algos.checkpoint import CheckpointError, TrainedPolicy, load_policy
 from offline_algos.datasets import Dataset, behaviour_reference
 from offline_algos.evaluation import behaviour_rules, evaluate, evaluate_rule
 from offline_algos.gym_task import GymTask, RandomPolicy
+from offline_algos.origin import Origin
 from offline_algos.preparation import Setup
 from offline_algos.runner import Run
 from offline_algos.tasks import Task
@@ -33,31 +35,57 @@ BASELINES = ("flat", "buy-and-hold", "random")
 PACKAGES = ("gym-trade", "tianshou", "torch", "gymnasium", "numpy", "numba", "pandas")
 
 
-def test_policies(run: Run, dataset: Dataset, task: Task) -> dict[str, dict[str, Any]]:
-    """Walk both checkpoints, the baselines and the behaviour policy once over the test period.
+Tested = tuple[dict[str, Any], str, pd.DataFrame | None]
+
+
+def test_policies(
+    policies: dict[str, TrainedPolicy], origin: Origin, task: Task
+) -> dict[str, dict[str, Any]]:
+    """Walk policies, the baselines and the behaviour policy once over the test period.
+
+    Args:
+        policies: Name, such as "best", to policy.
+        origin: What they were learned from.
+        task: What they are judged in.
 
     Returns:
         Name to what `evaluation.evaluate` returns.
     """
     period = (task.config, task.test.start, task.test.end)
-    method = run.about["method"]
     tested = {}
-    for name, file in CHECKPOINTS.items():
-        policy = load_policy(run.directory / file)
-        tested[f"{method} {name}"] = evaluate(
+    for name, policy in policies.items():
+        tested[row_name(name, policy)] = evaluate(
             policy.act, *period, name=name, show_progress=True, listener=policy.actor
         )
     for rule in BASELINES:
         tested[rule] = evaluate_rule(rule, *period, show_progress=True)
-    behaviour = (dataset.provenance or {}).get("policy", {"members": []})
-    for rule in behaviour_rules(behaviour):
-        try:
-            tested[f"behaviour {rule}"] = evaluate_rule(
-                rule, *period, epsilon=behaviour.get("epsilon", 0.0), show_progress=True
+    return tested | _test_behaviour(origin, task)
+
+
+def _test_behaviour(origin: Origin, task: Task) -> dict[str, dict[str, Any]]:
+    """The policies that made the data over the test period, as far as they can be made again."""
+    period = (task.config, task.test.start, task.test.end)
+    behaviour = origin.provenance.get("policy", {"members": []})
+    epsilon, tested = behaviour.get("epsilon", 0.0), {}
+    try:
+        if behaviour.get("name") == CHECKPOINT:
+            policy = recorded_checkpoint(behaviour)
+            act = behaviour_of(policy, task.action_space, epsilon=epsilon).act
+            tested[f"behaviour {row_name(CHECKPOINT, policy)}"] = evaluate(
+                act, *period, name=CHECKPOINT, show_progress=True, listener=policy.actor
             )
-        except PolicyError as error:
-            print(f"the behaviour policy is not in the table: {error}")
+            return tested
+        for rule in behaviour_rules(behaviour):
+            walked = evaluate_rule(rule, *period, epsilon=epsilon, show_progress=True)
+            tested[f"behaviour {rule}"] = walked
+    except (PolicyError, CheckpointError) as error:
+        print(f"the behaviour policy is not in the table: {error}")
     return tested
+
+
+def row_name(name: str, policy: TrainedPolicy) -> str:
+    """A policy's name in tables, such as "cql best"."""
+    return f"{policy.about['method']} {name}"
 
 
 def finish_run(run: Run, setup: Setup, **more: Any) -> dict[str, Any]:
@@ -77,23 +105,32 @@ def finish_run(run: Run, setup: Setup, **more: Any) -> dict[str, Any]:
     task = setup.task
     judge = test_in_gym if isinstance(task, GymTask) else test_on_market
     try:
-        tested, shown = judge(run, setup.dataset, task)
+        policies = {name: load_policy(run.directory / file) for name, file in CHECKPOINTS.items()}
+        tested, shown, curves = judge(policies, setup.dataset.origin, task)
     except KeyboardInterrupt:
         print(f"interrupted in the test: the weights are in {run.directory}", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     result = _result(run, setup.dataset) | {"test": tested} | more
-    if isinstance(task, Task):
+    write_result(run.directory / "result.json", result, shown, curves)
+    return result
+
+
+def write_result(
+    path: Path, result: dict[str, Any], shown: str, curves: pd.DataFrame | None
+) -> None:
+    """Write a result as JSON, and the equity curves beside it; print the table and the path."""
+    if curves is not None:
         result["equity_curves"] = CURVES
+        with replacing(path.with_name(CURVES)) as temporary:
+            curves.to_csv(temporary, index_label="timestamp")
     else:
-        score, line = _normalised(task.name, tested, result["behavior_return"])
+        score, line = _normalised(result["task"], result["test"], result["behavior_return"])
         result, shown = result | score, shown + line
-    path = run.directory / "result.json"
     with replacing(path) as temporary:
         text = json.dumps(finite(result), indent=2, allow_nan=False)
         temporary.write_text(text + "\n", encoding="utf-8")
     print(shown)
     print(path.resolve())
-    return result
 
 
 def _result(run: Run, dataset: Dataset) -> dict[str, Any]:
@@ -114,69 +151,76 @@ def _result(run: Run, dataset: Dataset) -> dict[str, Any]:
         "updates_per_second": run.log.updates / max(run.log.update_seconds, 1e-9),
         "checkpoints": CHECKPOINTS,
         "directory": str(run.directory),
-        "versions": {name: version(name) for name in PACKAGES}
-        | {"python": platform.python_version()},
+        "versions": versions(),
     }
 
 
-def test_on_market(run: Run, dataset: Dataset, task: Task) -> tuple[dict[str, Any], str]:
-    """One pass of every policy over the test period; writes equity.csv.
+def versions() -> dict[str, str]:
+    """Which releases made a result."""
+    return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
+
+
+def test_on_market(policies: dict[str, TrainedPolicy], origin: Origin, task: Task) -> Tested:
+    """One pass of every policy over the test period.
 
     Returns:
-        (``best``, ``last`` and ``baselines``, each with return, steps, terminated and metrics; the
-        table as text).
+        (Each of `policies` by its name and ``baselines``, all with return, steps, terminated and
+        metrics; the table as text; equity by instant, one column a policy, empty after a
+        bankruptcy).
     """
-    tested = test_policies(run, dataset, task)
-    method = run.about["method"]
+    tested = test_policies(policies, origin, task)
     scores = {
         name: {key: outcome[key] for key in ("return", "steps", "terminated", "metrics")}
         for name, outcome in tested.items()
     }
-    _write_curves(run.directory / CURVES, tested)
+    curves = {
+        name: pd.Series(outcome["equity"], index=outcome["times"])
+        for name, outcome in tested.items()
+    }
     where = task.market.get("path") or task.market.get("name")
+    judged = {name: scores.pop(row_name(name, policy)) for name, policy in policies.items()}
     return (
-        {
-            "best": scores.pop(f"{method} best"),
-            "last": scores.pop(f"{method} last"),
-            "baselines": scores,
-        },
+        judged | {"baselines": scores},
         f"\ntest {task.test}, market {where}\n{table(tested)}",
+        pd.DataFrame(curves),
     )
 
 
-def test_in_gym(run: Run, dataset: Dataset, task: GymTask) -> tuple[dict[str, Any], str]:
-    """The test episodes of both checkpoints and of random actions.
+def test_in_gym(policies: dict[str, TrainedPolicy], origin: Origin, task: GymTask) -> Tested:
+    """The test episodes of policies and of random actions.
 
     Returns:
-        (``best``, ``last`` and ``baselines``, each with the mean ``return``, its ``std`` over
-        episodes and the ``returns``; the table as text).
+        (Each of `policies` by its name and ``baselines``, all with the mean ``return``, its ``std``
+        over episodes and the ``returns``; the table as text; no curves).
     """
-    scores = {}
-    for name, file in CHECKPOINTS.items():
-        actor = load_policy(run.directory / file).actor
-        scores[name] = task.returns(ActorPolicy(actor, task.action_space), actor)
+    scores = {
+        name: task.returns(ActorPolicy(policy.actor, task.action_space), policy.actor)
+        for name, policy in policies.items()
+    }
     scores["random"] = task.returns(RandomPolicy(task.action_space))
-    lines = [f"{'policy':<10}{'return':>12}{'std':>10}{'min':>12}{'max':>12}"]
+    width = max(10, *(len(name) + 1 for name in scores))
+    lines = [f"{'policy':<{width}}{'return':>12}{'std':>10}{'min':>12}{'max':>12}"]
     lines += [
-        f"{name:<10}{x.mean():>12.2f}{x.std():>10.2f}{x.min():>12.2f}{x.max():>12.2f}"
+        f"{name:<{width}}{x.mean():>12.2f}{x.std():>10.2f}{x.min():>12.2f}{x.max():>12.2f}"
         for name, x in scores.items()
     ]
-    behaviour = behaviour_reference(dataset)["behavior_return"]
+    behaviour = origin.behavior_return
     if behaviour is not None:
-        lines.append(f"{'behaviour':<10}{behaviour:>12.2f}  (episodes of the dataset)")
+        lines.append(f"{'behaviour':<{width}}{behaviour:>12.2f}  (episodes of the dataset)")
     made = {
         name: {"return": float(x.mean()), "std": float(x.std()), "returns": x.tolist()}
         for name, x in scores.items()
     }
-    tested = {"best": made["best"], "last": made["last"], "baselines": {"random": made["random"]}}
-    return tested, f"\ntest: {task.episodes} episodes of {task.name}\n" + "\n".join(lines)
+    random = made.pop("random")
+    shown = f"\ntest: {task.episodes} episodes of {task.name}\n" + "\n".join(lines)
+    return made | {"baselines": {"random": random}}, shown, None
 
 
 def _normalised(
     task: str, tested: dict[str, Any], behaviour: float | None
 ) -> tuple[dict[str, Any], str]:
     """What D4RL's normalised score adds to result.json and to the table, where there is one."""
-    returns = {name: tested[name]["return"] for name in ("best", "last")}
+    returns = {name: made["return"] for name, made in tested.items() if name != "baselines"}
     returns |= {"random": tested["baselines"]["random"]["return"], "behavior": behaviour}
     score = normalised_score(task, returns)
     if score is None:
@@ -200,16 +244,6 @@ def table(tested: dict[str, dict[str, Any]]) -> str:
             f"{metrics['n_trades']:>8.0f}{metrics['fees_paid']:>10.2f}{outcome['return']:>+12.5f}"
         )
     return "\n".join(lines)
-
-
-def _write_curves(path: Path, tested: dict[str, dict[str, Any]]) -> None:
-    """Equity by instant, one column a policy; empty after a bankruptcy."""
-    curves = {
-        name: pd.Series(outcome["equity"], index=outcome["times"])
-        for name, outcome in tested.items()
-    }
-    with replacing(path) as temporary:
-        pd.DataFrame(curves).to_csv(temporary, index_label="timestamp")
 
 
 def finite(value: Any) -> Any:

@@ -51,7 +51,7 @@ def start_run(method: str, args: argparse.Namespace, setup: Setup) -> Run:
     dataset, task = setup.dataset, setup.task
     parent = Path(args.logdir) / task.name / method
     name = f"seed{args.seed}-{datetime.now():%Y%m%d-%H%M%S}"
-    directory = _unfinished(parent, args) if args.resume else _new_directory(parent, name)
+    directory = _unfinished(parent, args) if args.resume else new_directory(parent, name)
     about = {
         "method": method,
         "task": task.name,
@@ -74,7 +74,7 @@ def start_run(method: str, args: argparse.Namespace, setup: Setup) -> Run:
     return Run(directory, about, TrainingLog(logger, progress=progress), bool(args.resume))
 
 
-def _new_directory(parent: Path, name: str) -> Path:
+def new_directory(parent: Path, name: str) -> Path:
     """A directory of our own: two runs that start in the same second get two."""
     directory = parent / name
     try:

@@ -13,10 +13,9 @@ from tianshou.data import Collector, ReplayBuffer
 
 from data_tools.environment import SYNTHETIC_PREFIX, open_market, parse_env_arguments, reopen_market
 from data_tools.hdf5 import DatasetError
-from gym_trade import Market, SequentialConfig
+from gym_trade import Market, SequentialConfig, VectorTradeEnv
 from gym_trade.arguments import CALLABLE_PREFIX
 from offline_algos.actors import Actor, ActorPolicy
-from offline_algos.datasets import Dataset
 from offline_algos.evaluation import (
     EVALUATION_SEED,
     evaluation_config,
@@ -24,7 +23,8 @@ from offline_algos.evaluation import (
 )
 from offline_algos.fitting import check_box, check_fit
 from offline_algos.gym_task import ActionBounds, GymTask, open_gym_task
-from offline_algos.periods import Period, evaluation_range, split
+from offline_algos.origin import Origin
+from offline_algos.periods import Period, evaluation_range, period_between, split
 from offline_algos.vector_env import TradeVectorEnv
 
 TASKS = ("Trade-Sequential-v0", "Trade-VectorSequential-v0")
@@ -92,30 +92,30 @@ class Task(ActionBounds):
         )
 
 
-def open_task(args: argparse.Namespace, dataset: Dataset) -> Task | GymTask:
-    """Build the dataset's task anew and find where it may be evaluated.
+def open_task(args: argparse.Namespace, origin: Origin) -> Task | GymTask:
+    """Build a task anew and find where a policy may be evaluated in it.
 
     Args:
         args: Parsed flags, see `arguments.training_parser`.
-        dataset: The data.
+        origin: What the policy is learned from. A checkpoint's is judged where it was judged before
+            unless a flag names another market or period.
 
     Raises:
         ValueError: The task is unknown, the market is not there, environment and data do not fit
             each other, or no honest period is left.
     """
-    provenance = dataset.provenance or {}
-    name = args.task or provenance.get("task")
+    name = args.task or origin.task
     if name is None:
         raise DatasetError(
-            f"{dataset.path} has no provenance that names its task. Pass --task {TASKS[0]}, "
+            f"{origin.path} has no provenance that names its task. Pass --task {TASKS[0]}, "
             "--test-market FILE and, if they are not the defaults, the environment's arguments "
             "with --env."
         )
-    made_in = provenance.get("task", name)
+    made_in = origin.task or name
     if (name in TASKS) != (made_in in TASKS) or (name not in TASKS and name != made_in):
-        raise ValueError(f"--task {name}, but the dataset was made in {made_in}.")
+        raise ValueError(f"--task {name}, but {origin.noun} was made in {made_in}.")
     if name not in TASKS:
-        return _open_gym_task(args, name, dataset)
+        return _open_gym_task(args, name, origin)
     overrides = parse_env_arguments(args.env, args.env_config)
     for key in RESERVED:
         if key in overrides:
@@ -123,28 +123,18 @@ def open_task(args: argparse.Namespace, dataset: Dataset) -> Task | GymTask:
                 f"--env {key}={overrides[key]!r}: the evaluation sets this itself; the period is "
                 "chosen with --test-market, --test-start and --test-end."
             )
-    recorded = {k: v for k, v in provenance.get("config", {}).items() if k not in RESERVED}
+    recorded = {k: v for k, v in origin.config.items() if k not in RESERVED}
     if (args.test_market or "").startswith(SYNTHETIC_PREFIX):
         # how the dataset's file was stamped says nothing about a simulated market
         recorded = {k: v for k, v in recorded.items() if k not in ("stamp", "offset")}
-    market, market_facts = _open_evaluation_market(args, provenance, recorded | overrides)
-    _refuse_foreign_code(recorded, overrides)
+    market, market_facts = _open_evaluation_market(args, origin, recorded | overrides)
+    refuse_foreign_code(origin.noun, recorded, overrides)
     kept = {key: value for key, value in recorded.items() if key not in overrides}
     config = SequentialConfig.from_json(json.dumps(kept)).replace(df=market)
     config = SequentialConfig.from_arguments(config, overrides)
     environment = evaluation_environment(config)
-    check_fit(environment, dataset)
-    if dataset.collection is None:
-        print("the dataset's collection span is not known: overlap with it cannot be checked")
-    first, last = evaluation_range(
-        environment,
-        dataset.collection,
-        same_market=market.content_hash == provenance.get("market", {}).get("content_hash"),
-        start=args.test_start,
-        end=args.test_end,
-        allow_overlap=args.allow_overlap,
-    )
-    validation, test = split(environment, first, last)
+    check_fit(environment, origin)
+    validation, test = _periods(args, origin, environment)
     actions, observations = environment.single_action_space, environment.single_observation_space
     assert isinstance(actions, gym.spaces.Discrete | gym.spaces.Box)
     assert isinstance(observations, gym.spaces.Box)
@@ -160,32 +150,52 @@ def open_task(args: argparse.Namespace, dataset: Dataset) -> Task | GymTask:
     )
 
 
-def _open_gym_task(args: argparse.Namespace, name: str, dataset: Dataset) -> GymTask:
-    """Another Gymnasium task, after a look at whether the dataset can be of it."""
-    shape = dataset.buffer.observation_shape
-    if dataset.buffer.is_image and len(shape) == 2:
-        shape = (1, *shape)
-    task = open_gym_task(name, args.num_test_envs, shape if dataset.buffer.is_image else None)
-    columns = int(np.prod(shape))
+def _periods(
+    args: argparse.Namespace, origin: Origin, environment: VectorTradeEnv
+) -> tuple[Period, Period]:
+    """Validation and test: those of a checkpoint, or what is left after the collection span."""
+    asked = (args.test_market, args.test_start, args.test_end)
+    if origin.evaluation is not None and asked == (None, None, None):
+        recorded = (origin.evaluation[name] for name in ("validation", "test"))
+        first, second = (period_between(environment, x["start"], x["end"]) for x in recorded)
+        return first, second
+    if origin.collection is None:
+        print("the dataset's collection span is not known: overlap with it cannot be checked")
+    made_in = origin.provenance.get("market", {}).get("content_hash")
+    first, last = evaluation_range(
+        environment,
+        origin.collection,
+        same_market=environment.markets[0].content_hash == made_in,
+        start=args.test_start,
+        end=args.test_end,
+        allow_overlap=args.allow_overlap,
+    )
+    return split(environment, first, last)
+
+
+def _open_gym_task(args: argparse.Namespace, name: str, origin: Origin) -> GymTask:
+    """Another Gymnasium task, after a look at whether the policy can be of it."""
+    task = open_gym_task(name, args.num_test_envs, origin.image_shape)
+    columns = int(np.prod(origin.observation_shape))
     if columns != task.observation_space.shape[0]:
         raise ValueError(
-            f"the dataset's observations have {columns} numbers, those of {name} "
+            f"{origin.noun}'s observations have {columns} numbers, those of {name} "
             f"{task.observation_space.shape[0]}."
         )
-    actions = dataset.buffer.act[dataset.buffer.sample_indices(0)]
+    low, high = origin.action_range
     if isinstance(task.action_space, gym.spaces.Box):
-        if actions.ndim == 1:
-            raise ValueError(f"the dataset's actions are discrete, those of {name} continuous.")
-        check_box(task.action_space, dataset)
-    elif actions.ndim > 1 or actions.min() < 0 or actions.max() >= task.action_space.n:
+        if origin.action_shape == ():
+            raise ValueError(f"{origin.noun}'s actions are discrete, those of {name} continuous.")
+        check_box(task.action_space, origin)
+    elif origin.action_shape != () or low < 0 or high >= task.action_space.n:
         raise ValueError(
-            f"the dataset's actions do not fit {name}, which has 0 to {task.action_space.n - 1}."
+            f"{origin.noun}'s actions do not fit {name}, which has 0 to {task.action_space.n - 1}."
         )
     return task
 
 
-def _refuse_foreign_code(recorded: dict[str, Any], overrides: dict[str, Any]) -> None:
-    """A dataset may come from anyone: the functions that it names run only if the user names them.
+def refuse_foreign_code(noun: str, recorded: dict[str, Any], overrides: dict[str, Any]) -> None:
+    """A file may come from anyone: the functions that it names run only if the user names them.
 
     Raises:
         ValueError: The recorded configuration has a callable that the flags do not repeat.
@@ -194,28 +204,28 @@ def _refuse_foreign_code(recorded: dict[str, Any], overrides: dict[str, Any]) ->
         if CALLABLE_PREFIX in json.dumps(value) and key not in overrides:
             text = json.dumps(value)
             raise ValueError(
-                f"the dataset was made with code of its maker's own, {key}={text}, which would be "
+                f"{noun} was made with code of its maker's own, {key}={text}, which would be "
                 f"imported and run. If you trust it, repeat it: --env '{key}={text}'"
             )
 
 
 def _open_evaluation_market(
-    args: argparse.Namespace, provenance: dict[str, Any], fields: dict[str, Any]
+    args: argparse.Namespace, origin: Origin, fields: dict[str, Any]
 ) -> tuple[Market, dict[str, Any]]:
     """The market to evaluate on, and a JSON-able description of it."""
     if args.test_market is not None:
         wanted = {"stamp": fields.get("stamp", "open"), "offset": fields.get("offset")}
         wanted = {key: value for key, value in wanted.items() if value not in (None, "open")}
         return open_market(args.test_market, market_arguments=wanted)
-    facts = provenance.get("market")
+    facts = origin.market
     if facts is None:
         raise DatasetError(
-            f"{args.load_buffer_name} has no provenance that names its market. Pass --test-market."
+            f"{origin.path} has no provenance that names its market. Pass --test-market."
         )
     try:
         return reopen_market(facts), facts
     except ValueError as error:
         raise ValueError(
-            f"the dataset's market cannot be used for evaluation: {error} Or evaluate on another "
+            f"{origin.noun}'s market cannot be used for evaluation: {error} Or evaluate on another "
             "one: --test-market FILE."
         ) from error

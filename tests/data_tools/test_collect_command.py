@@ -14,7 +14,6 @@ from typing import Any
 
 import pytest
 
-from data_tools import collect as collect_module
 from data_tools import command_line
 from data_tools.collect import main
 from data_tools.command_line import terminate_cleanly
@@ -158,7 +157,7 @@ def test_a_defect_keeps_its_traceback(
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(collect_module, "drive", broken)
+    monkeypatch.setattr("data_tools.recording.drive", broken)
     with pytest.raises(ZeroDivisionError):
         main(command(tmp_path / "a.hdf5", market_file))
     assert list(tmp_path.iterdir()) == []

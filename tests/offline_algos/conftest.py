@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from data_tools.collect import collect
-from tests.offline_algos import samples
+from tests.offline_algos import samples, trained
 
 ENV = {"time_frames": ["1min", "5min"], "window_sizes": [4, 6], "execute_on": "5min"}
 
@@ -40,3 +40,29 @@ def continuous_file(market_file: Path) -> Path:
         progress=False, echo=None,
     )  # fmt: skip
     return path
+
+
+@pytest.fixture(scope="session")
+def il_run(dataset_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of discrete behaviour cloning, whose policy takes several actions."""
+    folder = tmp_path_factory.mktemp("il")
+    return trained.train(
+        "atari_style_il", dataset_file, folder, "--update-per-epoch", "200", "--lr", "1e-2"
+    )
+
+
+@pytest.fixture(scope="session")
+def continuous_run(continuous_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained.train("d4rl_style_il", continuous_file, tmp_path_factory.mktemp("continuous"))
+
+
+@pytest.fixture(scope="session")
+def transformer_run(continuous_file: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return trained.train("d4rl_style_dt", continuous_file, tmp_path_factory.mktemp("transformer"))
+
+
+@pytest.fixture(scope="session")
+def cart_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("cart")
+    data = trained.cart_data(folder / "cart.hdf5")
+    return trained.train("atari_style_il", data, folder, "--num-test-envs", "3", "--lr", "1e-2")

@@ -13,7 +13,7 @@ from tests.offline_algos import samples
 def test_a_file_and_its_buffer_say_the_same(dataset_file):
     dataset = load_dataset(str(dataset_file), seed=1)
     assert dataset.content_hash == hashlib.sha256(dataset_file.read_bytes()).hexdigest()
-    start, end = dataset.collection
+    start, end = dataset.origin.collection
     assert str(start.tzinfo) == "UTC" and start < end
     ends = np.flatnonzero(dataset.buffer.done)
     parts = np.split(dataset.buffer.rew, ends + 1)[:-1]
@@ -22,7 +22,7 @@ def test_a_file_and_its_buffer_say_the_same(dataset_file):
 
     buffer, _ = load_buffer(dataset_file)
     plain = make_dataset(buffer, None, seed=1)
-    assert plain.collection is None and plain.content_hash is None
+    assert plain.origin.collection is None and plain.content_hash is None
     reference = behaviour_reference(plain)
     assert reference["behavior_return"] == pytest.approx(dataset.returns.mean())
     assert reference["behavior_episodes"] == 16
