@@ -12,6 +12,7 @@ from data_tools.command_line import ArgumentParser
 from data_tools.d4rl_tasks import default_folder
 from data_tools.environment import environment_help
 from offline_algos.encoders import ENCODERS
+from offline_algos.loggers import LOGGERS, logger_name
 
 Group = argparse._ArgumentGroup
 
@@ -205,9 +206,11 @@ def _add_run(parser: ArgumentParser) -> None:
     )
     group.add_argument(
         "--logger",
-        choices=("tensorboard", "none"),
+        type=logger_name,
+        metavar="{" + ",".join(LOGGERS) + "}",
         default="tensorboard",
-        help="training curves (default %(default)s)",
+        help="training curves; csv writes progress.csv into the run's directory, wandb needs the "
+        "extra of that name (default %(default)s)",
     )
     group.add_argument(
         "--device",
@@ -220,6 +223,13 @@ def _add_run(parser: ArgumentParser) -> None:
         type=whole(1),
         default=1,
         help="CPU threads; more seldom pay for networks this small (default %(default)s)",
+    )
+    group.add_argument(
+        "--compile",
+        type=int,
+        choices=(0, 1),
+        help="networks through torch.compile (default: 1 on a GPU where a compiler is found; 0 on "
+        "the CPU, where a step then takes as long or up to twice as long)",
     )
 
 

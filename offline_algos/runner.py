@@ -13,13 +13,13 @@ from pathlib import Path
 from typing import Any
 
 from tianshou.trainer import OfflineTrainer, OfflineTrainerParams
-from tianshou.utils import TensorboardLogger
-from torch.utils.tensorboard import SummaryWriter
 
 from data_tools.command_line import INTERRUPTED
 from offline_algos import resume
 from offline_algos.actors import Actor
 from offline_algos.checkpoint import save_policy
+from offline_algos.compilation import compile_networks
+from offline_algos.loggers import Progress, make_logger
 from offline_algos.preparation import Setup
 from offline_algos.training_log import TrainingLog
 
@@ -45,7 +45,8 @@ def start_run(method: str, args: argparse.Namespace, setup: Setup) -> Run:
     """Make the run's directory and its logger, or find those to go on with; say what is done.
 
     Raises:
-        ValueError: The directory cannot be made, or there is nothing to go on with.
+        ValueError: The directory cannot be made, there is nothing to go on with, or the logger
+            cannot start.
     """
     dataset, task = setup.dataset, setup.task
     parent = Path(args.logdir) / task.name / method
@@ -68,10 +69,9 @@ def start_run(method: str, args: argparse.Namespace, setup: Setup) -> Run:
     }
     print(f"{task.name}, {method}: {len(dataset.buffer)} transitions of {dataset.path}")
     print(task.describe())
-    writer = None
-    if args.logger == "tensorboard":
-        writer = TensorboardLogger(SummaryWriter(str(directory)), update_interval=100)
-    return Run(directory, about, TrainingLog(writer), bool(args.resume))
+    logger = make_logger(args.logger, directory, about)
+    progress = Progress(directory) if args.logger == "csv" else None
+    return Run(directory, about, TrainingLog(logger, progress=progress), bool(args.resume))
 
 
 def _new_directory(parent: Path, name: str) -> Path:
@@ -147,6 +147,8 @@ def train(trainer: OfflineTrainer, run: Run, actor: Actor) -> None:
         SystemExit: After Ctrl-C, with code 130, once the weights are saved.
     """
     state = run.directory / resume.FILE
+    if run.about["arguments"]["compile"]:
+        compile_networks(trainer.algorithm)
     with saving_last(run, actor):
         trainer.reset()
         if run.resumed:

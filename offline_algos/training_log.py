@@ -10,6 +10,8 @@ from typing import Any
 from tianshou.data import CollectStats
 from tianshou.utils import BaseLogger, LazyLogger
 
+from offline_algos.loggers import COLUMNS, Progress
+
 
 class TrainingLog(BaseLogger):
     """A Tianshou logger that prints a line an epoch and hands everything to another logger.
@@ -18,8 +20,9 @@ class TrainingLog(BaseLogger):
     are printed here.
 
     Args:
-        inner: Where the curves go: Tianshou's `TensorboardLogger`, or None.
+        inner: Where the curves go: a Tianshou logger, or None.
         echo: Prints a line.
+        progress: A table that gets a row an epoch, or None.
 
     Attributes:
         validation_returns: Return of each validation pass; the first is the untrained policy's.
@@ -29,9 +32,13 @@ class TrainingLog(BaseLogger):
     """
 
     def __init__(
-        self, inner: BaseLogger | None = None, echo: Callable[[str], None] = print
+        self,
+        inner: BaseLogger | None = None,
+        echo: Callable[[str], None] = print,
+        progress: Progress | None = None,
     ) -> None:
         super().__init__()
+        self._progress = progress
         self.inner = inner or LazyLogger()
         self.validation_returns: list[float] = []
         self.losses: dict[str, float] = {}
@@ -75,6 +82,8 @@ class TrainingLog(BaseLogger):
         self.update_seconds, self.updates = state["update_seconds"], state["updates"]
         self._started = time.perf_counter() - state["seconds"]
         self._epoch_start = (self.updates, self.update_seconds, time.perf_counter())
+        if self._progress is not None:
+            self._progress.keep(self.epoch)
 
     def log_update_data(self, log_data: dict[str, Any], step: int) -> None:
         """Keep the smoothed losses of a gradient step."""
@@ -91,7 +100,7 @@ class TrainingLog(BaseLogger):
         self.inner.log_test_data(log_data, step)
 
     def log_info_data(self, log_data: dict[str, Any], step: int) -> None:
-        """Print the epoch's line."""
+        """Print the epoch's line, and add its row to the table."""
         updates, seconds, started = self._epoch_start
         rate = (self.updates - updates) / max(self.update_seconds - seconds, 1e-9)
         now = time.perf_counter()
@@ -102,6 +111,10 @@ class TrainingLog(BaseLogger):
             f"best {self.best()[1]:+.6f} (epoch {self.best()[0]})  "
             f"{rate:.0f} updates/s  {now - started:.0f} s"
         )
+        if self._progress is not None:
+            values = (step, self.updates, self.validation_returns[-1], rate, now - self._started)
+            row = dict(zip(COLUMNS, values, strict=True))
+            self._progress.add(row, self.losses, self.validation_returns[0])
         self.inner.log_info_data(log_data, step)
 
     def log_training_data(self, log_data: dict[str, Any], step: int) -> None:

@@ -70,8 +70,9 @@ class TransformerActor(Actor):
         if missing > 0:
             self._steps = np.append(self._steps, np.zeros(missing, np.int64))
             self._remaining = np.append(self._remaining, np.full(missing, self.target_return))
-            more = self._tokens.new_zeros(missing, *self._tokens.shape[1:])
-            self._tokens = torch.cat((self._tokens, more))
+            shape, device = self._tokens.shape[1:], self.normaliser.mean.device
+            more = torch.zeros(missing, *shape, device=device)
+            self._tokens = torch.cat((self._tokens.to(device), more))
         self._steps[lanes], self._remaining[lanes] = 0, self.target_return
 
     def observe(self, lanes: npt.NDArray[np.int64], rewards: npt.NDArray[np.float64]) -> None:

@@ -5,12 +5,19 @@ from __future__ import annotations
 import importlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
+import gymnasium as gym
+import numpy as np
 import torch
 
 import offline_algos
+from data_tools.buffers import TensorReplayBuffer
 from offline_algos.checkpoint import load_policy
+from offline_algos.networks import Inputs
+from offline_algos.normalisation import Normaliser
+from tests.offline_algos import batches
 
 FOLDER = Path(offline_algos.__file__).parent
 DISCRETE = sorted(p.stem.removeprefix("atari_style_") for p in FOLDER.glob("atari_style_*.py"))
@@ -34,6 +41,33 @@ def run(name: str, dataset: Path, logdir: Path, *flags: str) -> int:
     module = importlib.import_module(f"offline_algos.{name}")
     code: int = module.main([*arguments, *SMALL.get(method_of(name), []), *flags])
     return code
+
+
+def make_algorithm(name: str, *, device: str = "cpu", data: Any = None) -> tuple[Any, Any]:
+    """A script's algorithm and actor for `data`, or for that of `batches.dataset`."""
+    continuous = name.startswith("d4rl")
+    if data is None:
+        data = batches.dataset(action_width=int(continuous))
+    module = importlib.import_module(f"offline_algos.{name}")
+    args = module.make_parser().parse_args(
+        ["--load-buffer-name", "-", *TINY, *SMALL.get(method_of(name), [])]
+    )
+    args.device = device
+    columns = gym.spaces.Box(-np.inf, np.inf, (batches.COLUMNS,), np.float32)
+    box = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
+    task = SimpleNamespace(
+        action_space=box if continuous else gym.spaces.Discrete(3), observation_space=columns,
+        bounds={"low": [-1.0], "high": [1.0]},
+    )  # fmt: skip
+    layout = [("all", 0, batches.COLUMNS, (batches.COLUMNS,))]
+    setup = SimpleNamespace(
+        task=task, normaliser=Normaliser.identity(batches.COLUMNS).to(device),
+        inputs=Inputs(layout, "mlp", tuple(args.hidden_sizes)),
+        buffer=TensorReplayBuffer(data, device), dataset=SimpleNamespace(returns=np.ones(3)),
+    )  # fmt: skip
+    torch.manual_seed(0)
+    made: tuple[Any, Any] = module.build(args, setup)
+    return made
 
 
 def results(logdir: Path) -> list[Path]:

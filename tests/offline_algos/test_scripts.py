@@ -157,7 +157,8 @@ def fails(capsys: pytest.CaptureFixture[str], method: str, *arguments: str) -> s
         (["--device", "tpu"], "--device: expected cpu, cuda"),
         (["--threads", "0"], "--threads"),
         (["--seed", "-1"], "--seed"),
-        (["--logger", "wandb"], "--logger"),
+        (["--logger", "mlflow"], "--logger: expected one of tensorboard, wandb, csv, none"),
+        (["--compile", "2"], "--compile"),
     ],
 )
 def test_bad_flags_are_errors_before_anything_is_done(flags, message, capsys, tmp_path):
