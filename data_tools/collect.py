@@ -26,6 +26,7 @@ from data_tools.driving import drive
 from data_tools.environment import (
     add_environment_flags,
     environment_help,
+    market_arguments,
     open_market,
     parse_env_arguments,
 )
@@ -112,8 +113,7 @@ def collect(
     """
     _check_counts(buffer_size, num_envs, seed)
     arguments = combine_arguments(env or {}, episode_steps, start, end)
-    defaults = {"stamp": "open", "offset": None}
-    shared = {k: arguments[k] for k, v in defaults.items() if arguments.get(k, v) != v}
+    shared = market_arguments(arguments)
     opened, market_spec = open_market(market, market_arguments=shared, echo=echo)
     lanes = num_envs or _default_lanes(buffer_size, arguments.get("episode_steps"))
     lanes = min(lanes, buffer_size)

@@ -136,6 +136,12 @@ def _unique(file: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
     return build
 
 
+def market_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of an environment's arguments that say how a market file is stamped."""
+    defaults = {"stamp": "open", "offset": None}
+    return {k: arguments[k] for k, v in defaults.items() if arguments.get(k, v) != v}
+
+
 def open_market(
     spec: str | None,
     *,

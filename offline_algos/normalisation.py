@@ -48,6 +48,11 @@ class Normaliser(nn.Module):
         """A normaliser that changes nothing, for `columns` columns."""
         return cls(Statistics(np.zeros(columns), np.ones(columns)))
 
+    def fill(self, statistics: Statistics) -> None:
+        """Take other statistics, in place."""
+        self.mean.copy_(torch.as_tensor(statistics.mean))
+        self.std.copy_(torch.as_tensor(statistics.std))
+
     def forward(self, observations: npt.ArrayLike | torch.Tensor) -> torch.Tensor:
         """Normalise observations.
 

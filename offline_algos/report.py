@@ -21,7 +21,7 @@ from offline_algos.checkpoint import load_policy
 from offline_algos.datasets import Dataset, behaviour_reference
 from offline_algos.evaluation import behaviour_rules, evaluate, evaluate_rule
 from offline_algos.gym_task import GymTask, RandomPolicy
-from offline_algos.preparation import Setup
+from offline_algos.preparation import Learning
 from offline_algos.runner import Run
 from offline_algos.tasks import Task
 
@@ -32,8 +32,8 @@ BASELINES = ("flat", "buy-and-hold", "random")
 PACKAGES = ("gym-trade", "tianshou", "torch", "gymnasium", "numpy", "numba", "pandas")
 
 
-def test_policies(run: Run, dataset: Dataset, task: Task) -> dict[str, dict[str, Any]]:
-    """Walk both checkpoints, the baselines and the behaviour policy once over the test period.
+def test_policies(run: Run, dataset: Dataset | None, task: Task) -> dict[str, dict[str, Any]]:
+    """Walk both checkpoints, the baselines and any behaviour policy once over the test period.
 
     Returns:
         Name to what `evaluation.evaluate` returns.
@@ -48,7 +48,8 @@ def test_policies(run: Run, dataset: Dataset, task: Task) -> dict[str, dict[str,
         )
     for rule in BASELINES:
         tested[rule] = evaluate_rule(rule, *period, show_progress=True)
-    behaviour = (dataset.provenance or {}).get("policy", {"members": []})
+    provenance = dataset.provenance if dataset is not None else None
+    behaviour = (provenance or {}).get("policy", {"members": []})
     for rule in behaviour_rules(behaviour):
         try:
             tested[f"behaviour {rule}"] = evaluate_rule(
@@ -59,7 +60,7 @@ def test_policies(run: Run, dataset: Dataset, task: Task) -> dict[str, dict[str,
     return tested
 
 
-def finish_run(run: Run, setup: Setup, **more: Any) -> dict[str, Any]:
+def finish_run(run: Run, setup: Learning, **more: Any) -> dict[str, Any]:
     """Evaluate on what is kept for the test, write result.json, and print the table.
 
     Args:
@@ -92,7 +93,7 @@ def finish_run(run: Run, setup: Setup, **more: Any) -> dict[str, Any]:
     return result
 
 
-def _result(run: Run, dataset: Dataset) -> dict[str, Any]:
+def _result(run: Run, dataset: Dataset | None) -> dict[str, Any]:
     """What result.json holds beside the test."""
     best_epoch, best_return = run.log.best()
     return {
@@ -115,7 +116,7 @@ def _result(run: Run, dataset: Dataset) -> dict[str, Any]:
     }
 
 
-def test_on_market(run: Run, dataset: Dataset, task: Task) -> tuple[dict[str, Any], str]:
+def test_on_market(run: Run, dataset: Dataset | None, task: Task) -> tuple[dict[str, Any], str]:
     """One pass of every policy over the test period; writes equity.csv.
 
     Returns:
@@ -140,7 +141,7 @@ def test_on_market(run: Run, dataset: Dataset, task: Task) -> tuple[dict[str, An
     )
 
 
-def test_in_gym(run: Run, dataset: Dataset, task: GymTask) -> tuple[dict[str, Any], str]:
+def test_in_gym(run: Run, dataset: Dataset | None, task: GymTask) -> tuple[dict[str, Any], str]:
     """The test episodes of both checkpoints and of random actions.
 
     Returns:

@@ -20,7 +20,7 @@ from data_tools.command_line import INTERRUPTED
 from offline_algos import resume
 from offline_algos.actors import Actor
 from offline_algos.checkpoint import save_policy
-from offline_algos.preparation import Setup
+from offline_algos.preparation import Learning, Setup
 from offline_algos.training_log import TrainingLog
 
 
@@ -41,13 +41,13 @@ class Run:
     resumed: bool = False
 
 
-def start_run(method: str, args: argparse.Namespace, setup: Setup) -> Run:
+def start_run(method: str, args: argparse.Namespace, setup: Learning) -> Run:
     """Make the run's directory and its logger, or find those to go on with; say what is done.
 
     Raises:
         ValueError: The directory cannot be made, or there is nothing to go on with.
     """
-    dataset, task = setup.dataset, setup.task
+    task = setup.task
     parent = Path(args.logdir) / task.name / method
     name = f"seed{args.seed}-{datetime.now():%Y%m%d-%H%M%S}"
     directory = _unfinished(parent, args) if args.resume else _new_directory(parent, name)
@@ -58,15 +58,10 @@ def start_run(method: str, args: argparse.Namespace, setup: Setup) -> Run:
         "arguments": vars(args),
         "observation_space": {"shape": list(task.observation_space.shape), "dtype": "float32"},
         "layout": [list(part) for part in task.layout],
-        "dataset": {
-            "path": dataset.path,
-            "content_hash": dataset.content_hash,
-            "transitions": len(dataset.buffer),
-            "provenance": dataset.provenance,
-        },
+        **setup.facts(),
         **task.facts(),
     }
-    print(f"{task.name}, {method}: {len(dataset.buffer)} transitions of {dataset.path}")
+    print(f"{task.name}, {method}: {setup.describe()}")
     print(task.describe())
     writer = None
     if args.logger == "tensorboard":

@@ -24,7 +24,14 @@ from offline_algos.evaluation import (
 )
 from offline_algos.fitting import check_box, check_fit
 from offline_algos.gym_task import ActionBounds, GymTask, open_gym_task
-from offline_algos.periods import Period, evaluation_range, split
+from offline_algos.periods import (
+    DATASET_WORDS,
+    Period,
+    Span,
+    Words,
+    evaluation_range,
+    split,
+)
 from offline_algos.vector_env import TradeVectorEnv
 
 TASKS = ("Trade-Sequential-v0", "Trade-VectorSequential-v0")
@@ -132,26 +139,55 @@ def open_task(args: argparse.Namespace, dataset: Dataset) -> Task | GymTask:
     kept = {key: value for key, value in recorded.items() if key not in overrides}
     config = SequentialConfig.from_json(json.dumps(kept)).replace(df=market)
     config = SequentialConfig.from_arguments(config, overrides)
-    environment = evaluation_environment(config)
-    check_fit(environment, dataset)
+    check_fit(evaluation_environment(config), dataset)
     if dataset.collection is None:
         print("the dataset's collection span is not known: overlap with it cannot be checked")
+    same = market.content_hash == provenance.get("market", {}).get("content_hash")
+    return place(args, name, config, market_facts, dataset.collection, same_market=same)
+
+
+def place(
+    args: argparse.Namespace,
+    name: str,
+    config: SequentialConfig,
+    market: dict[str, Any],
+    seen: Span | None,
+    *,
+    same_market: bool,
+    words: Words = DATASET_WORDS,
+) -> Task:
+    """Find where a market's task may be evaluated.
+
+    Args:
+        args: Parsed flags: those of `arguments.add_evaluation`.
+        name: Environment id.
+        config: The evaluation environment with its market; its period does not count.
+        market: What is known of that market; see `Task`.
+        seen: First decision and last mark of what is learned from; None where it is not known.
+        same_market: Whether that was this very market.
+        words: How messages call what is learned from.
+
+    Raises:
+        ValueError: No honest period is left.
+    """
+    environment = evaluation_environment(config)
     first, last = evaluation_range(
         environment,
-        dataset.collection,
-        same_market=market.content_hash == provenance.get("market", {}).get("content_hash"),
+        seen,
+        same_market=same_market,
         start=args.test_start,
         end=args.test_end,
         allow_overlap=args.allow_overlap,
+        words=words,
     )
-    validation, test = split(environment, first, last)
+    validation, test = split(environment, first, last, words=words)
     actions, observations = environment.single_action_space, environment.single_observation_space
     assert isinstance(actions, gym.spaces.Discrete | gym.spaces.Box)
     assert isinstance(observations, gym.spaces.Box)
     return Task(
         name=name,
         config=evaluation_config(config),
-        market=market_facts,
+        market=market,
         validation=validation,
         test=test,
         action_space=actions,
