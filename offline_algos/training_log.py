@@ -105,7 +105,8 @@ class TrainingLog(BaseLogger):
             self._episode_returns = []
         self._echo(
             f"epoch {step}: {losses}{collected}  "
-            f"validation return {self.validation_returns[-1]:+.6f}  best {self.best()[1]:+.6f} (epoch {self.best()[0]})  "
+            f"validation return {self.validation_returns[-1]:+.6f}  "
+            f"best {self.best()[1]:+.6f} (epoch {self.best()[0]})  "
             f"{rate:.0f} updates/s  {now - started:.0f} s"
         )
         self.inner.log_info_data(log_data, step)
