@@ -61,7 +61,7 @@ class QRDQN(QuantileTargets, TensorUpdates, stock.QRDQN):
     def eps(self) -> float:
         """The share of random actions now."""
         done = min(self.explored / self.eps_steps, 1.0) if self.eps_steps else 1.0
-        return self.eps_first + (self.eps_last - self.eps_first) * done
+        return self.eps_first * (1.0 - done) + self.eps_last * done
 
     @torch.no_grad()
     def explore(

@@ -33,7 +33,7 @@ class SAC(TensorUpdates, stock.SAC):
     * ``critic2`` must be given. Tianshou would copy the first one: critics with equal weights,
       targets and batches stay equal forever, and their minimum is no clipped double Q-learning.
     * The density of an action near the edge has all its digits; Tianshou adds 1e-7 to the slope of
-      the tanh, so that an action within 1e-4 of the edge is taken for less dense than it is.
+      the tanh, which is as much as the slope itself within 1e-7 of the edge.
     * The optimiser of an `AutoAlpha` is saved with the others.
 
     Args:
@@ -50,6 +50,7 @@ class SAC(TensorUpdates, stock.SAC):
         if isinstance(self.alpha, AutoAlpha):
             self._optimizers.append(self.Optimizer(self.alpha._optim, self.alpha))
 
+    @torch.no_grad()
     def explore(
         self, observations: torch.Tensor, generator: np.random.Generator
     ) -> npt.NDArray[np.float32]:
