@@ -133,7 +133,9 @@ def _place_market(
     span: tuple[str, str],
 ) -> Task:
     """The task as it is judged: after the training span, or in another market."""
-    config, market = environment.config, environment.markets[0]
+    # its period is that of training
+    config = environment.config.replace(start=None, end=None)
+    market = environment.markets[0]
     if args.test_market is not None:
         stamps = {"stamp": config.stamp, "offset": config.offset}
         if args.test_market.startswith(SYNTHETIC_PREFIX):
