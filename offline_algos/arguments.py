@@ -84,9 +84,9 @@ def training_parser(
         help="the dataset, HDF5, as data_tools.collect writes it",
     )
     data.add_argument("--task", help="environment id (default: the one the dataset was made in)")
-    add_training(parser, lr=lr)
+    training = add_training(parser, lr=lr)
     if scaled_rewards:
-        add_norm_reward(parser, default=1)
+        add_norm_reward(training, default=1)
     parser.set_defaults(norm_reward=int(scaled_rewards))
     add_evaluation(parser)
     add_run(parser)
@@ -99,7 +99,7 @@ def add_training(
     lr: float,
     hidden_sizes: Sequence[int] = (64, 64),
     online: bool = False,
-) -> None:
+) -> Group:
     """Add the group of flags that every training has.
 
     Args:
@@ -107,6 +107,9 @@ def add_training(
         lr: The method's default learning rate.
         hidden_sizes: The method's default widths.
         online: Whether it learns from an environment instead of from a dataset.
+
+    Returns:
+        The group.
     """
     training = parser.add_argument_group("training")
     training.add_argument("--seed", type=whole(0), default=0, help="default %(default)s")
@@ -147,12 +150,13 @@ def add_training(
         help="how windows are read: mlp all columns alike; cnn, gru and transformer each window by "
         "itself, 8 to 30 times slower; nature images (default %(default)s)",
     )
+    return training
 
 
-def add_norm_reward(parser: ArgumentParser, default: int | None) -> None:
+def add_norm_reward(group: Group, default: int | None) -> None:
     """Add ``--norm-reward``; without a default it depends on the task."""
     known = "1 on a market, 0 elsewhere" if default is None else "%(default)s"
-    parser.add_argument(
+    group.add_argument(
         "--norm-reward",
         type=int,
         choices=(0, 1),

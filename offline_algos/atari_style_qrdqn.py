@@ -17,7 +17,7 @@ from typing import Any
 from tianshou.algorithm.modelfree.qrdqn import QRDQNPolicy
 
 from data_tools import command_line
-from offline_algos import online
+from offline_algos import online, online_setup
 from offline_algos.actors import Actor, GreedyActor
 from offline_algos.arguments import add_discount, number, whole
 from offline_algos.networks import ValueNetwork
@@ -92,7 +92,7 @@ def train(args: argparse.Namespace) -> dict[str, Any]:
     """Explore and learn, validate after each epoch, test, and return what result.json holds."""
     if args.eps_decay_steps is None:
         args.eps_decay_steps = args.epoch * args.step_per_epoch // 2
-    setup = online.prepare(args, n_step=args.n_step)
+    setup = online_setup.prepare(args, n_step=args.n_step)
     return online.train("qrdqn", args, setup, *build(args, setup))
 
 

@@ -22,7 +22,7 @@ from typing import Any
 from tianshou.algorithm.modelfree.sac import AutoAlpha, SACPolicy
 
 from data_tools import command_line
-from offline_algos import online
+from offline_algos import online, online_setup
 from offline_algos.actors import Actor, GaussianActor
 from offline_algos.arguments import add_discount, add_learning_rates, add_tau, number
 from offline_algos.networks import Critic, GaussianNetwork
@@ -89,7 +89,7 @@ def build(args: argparse.Namespace, setup: Learning) -> tuple[SAC, Actor]:
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Explore and learn, validate after each epoch, test, and return what result.json holds."""
-    setup = online.prepare(args, continuous=True)
+    setup = online_setup.prepare(args, continuous=True)
     return online.train("sac", args, setup, *build(args, setup))
 
 

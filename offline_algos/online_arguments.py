@@ -40,8 +40,8 @@ def online_parser(
     parser = ArgumentParser(description=description, epilog=environment_help())
     _add_task(parser)
     _add_exploring(parser, warmup, update_per_step)
-    add_training(parser, lr=lr, hidden_sizes=(256, 256), online=True)
-    add_norm_reward(parser, default=None)
+    training = add_training(parser, lr=lr, hidden_sizes=(256, 256), online=True)
+    add_norm_reward(training, default=None)
     add_evaluation(parser, online=True)
     add_run(parser)
     return parser
@@ -54,7 +54,7 @@ def _add_task(parser: ArgumentParser) -> None:
         required=True,
         help=f"{', '.join(TASKS)}, or any registered Gymnasium task",
     )
-    add_environment_flags(group)
+    add_environment_flags(group, default_market=False)
     group.add_argument(
         "--episode-steps",
         type=whole(1),
