@@ -52,7 +52,13 @@ def combine_arguments(
 
 
 def make_training_env(
-    task: str, market: Market, lanes: int, arguments: dict[str, Any], fraction: float | None
+    task: str,
+    market: Market,
+    lanes: int,
+    arguments: dict[str, Any],
+    fraction: float | None,
+    *,
+    autoreset_mode: str = "SameStep",
 ) -> VectorTradeEnv:
     """Make the environment on the first part of a market.
 
@@ -64,6 +70,7 @@ def make_training_env(
             dataset's ``config`` does, must be `market`.
         fraction: Share of the usable decision instants; None: 0.7, or up to ``end`` if that is
             among the arguments.
+        autoreset_mode: Gymnasium's: which step begins a new episode.
 
     Raises:
         ValueError: The task, the fraction or an argument is no such thing, or the market is too
@@ -79,11 +86,18 @@ def make_training_env(
             f"--env df={content_hash}: the market's content hash is {market.content_hash}. Name "
             "the market with --market."
         )
-    return _make(task, market, lanes, _cut_off(task, market, rest, fraction))
+    return _make(task, market, lanes, _cut_off(task, market, rest, fraction), autoreset_mode)
 
 
-def _make(task: str, market: Market, lanes: int, arguments: dict[str, Any]) -> VectorTradeEnv:
-    venv = gymnasium.make_vec(task, num_envs=lanes, df=market, **(arguments | _FIXED)).unwrapped
+def _make(
+    task: str,
+    market: Market,
+    lanes: int,
+    arguments: dict[str, Any],
+    autoreset_mode: str = "SameStep",
+) -> VectorTradeEnv:
+    fixed = _FIXED | {"autoreset_mode": autoreset_mode}
+    venv = gymnasium.make_vec(task, num_envs=lanes, df=market, **(arguments | fixed)).unwrapped
     assert isinstance(venv, VectorTradeEnv)
     return venv
 

@@ -23,8 +23,8 @@ from offline_algos.checkpoint import CheckpointError, TrainedPolicy, load_policy
 from offline_algos.datasets import Dataset, behaviour_reference
 from offline_algos.evaluation import behaviour_rules, evaluate, evaluate_rule
 from offline_algos.gym_task import GymTask, RandomPolicy
-from offline_algos.origin import Origin
-from offline_algos.preparation import Setup
+from offline_algos.origin import Origin, checkpoint_origin
+from offline_algos.preparation import Learning
 from offline_algos.runner import Run
 from offline_algos.tasks import Task
 
@@ -88,7 +88,7 @@ def row_name(name: str, policy: TrainedPolicy) -> str:
     return f"{policy.about['method']} {name}"
 
 
-def finish_run(run: Run, setup: Setup, **more: Any) -> dict[str, Any]:
+def finish_run(run: Run, setup: Learning, **more: Any) -> dict[str, Any]:
     """Evaluate on what is kept for the test, write result.json, and print the table.
 
     Args:
@@ -106,13 +106,20 @@ def finish_run(run: Run, setup: Setup, **more: Any) -> dict[str, Any]:
     judge = test_in_gym if isinstance(task, GymTask) else test_on_market
     try:
         policies = {name: load_policy(run.directory / file) for name, file in CHECKPOINTS.items()}
-        tested, shown, curves = judge(policies, setup.dataset.origin, task)
+        tested, shown, curves = judge(policies, _origin(run, setup), task)
     except KeyboardInterrupt:
         print(f"interrupted in the test: the weights are in {run.directory}", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     result = _result(run, setup.dataset) | {"test": tested} | more
     write_result(run.directory / "result.json", result, shown, curves)
     return result
+
+
+def _origin(run: Run, setup: Learning) -> Origin:
+    """What was learned from: a dataset, or what the run's checkpoints tell of its environments."""
+    if setup.dataset is not None:
+        return setup.dataset.origin
+    return checkpoint_origin(run.about, str(run.directory))
 
 
 def write_result(
@@ -133,7 +140,7 @@ def write_result(
     print(path.resolve())
 
 
-def _result(run: Run, dataset: Dataset) -> dict[str, Any]:
+def _result(run: Run, dataset: Dataset | None) -> dict[str, Any]:
     """What result.json holds beside the test."""
     best_epoch, best_return = run.log.best()
     return {
