@@ -142,7 +142,7 @@ def train(trainer: OfflineTrainer, run: Run, actor: Actor) -> None:
         SystemExit: After Ctrl-C, with code 130, once the weights are saved.
     """
     state = run.directory / resume.FILE
-    if run.about["arguments"]["compile"]:
+    if run.about["arguments"].get("compile"):
         compile_networks(trainer.algorithm)
     with saving_last(run, actor):
         trainer.reset()
