@@ -8,6 +8,8 @@ from typing import Any
 
 from offline_algos.periods import Span, read_time
 
+_OF_EPISODES = ("start", "end", "episode_steps", "random_start", "observation", "render_mode")
+
 
 @dataclass(frozen=True)
 class Origin:
@@ -60,7 +62,7 @@ def checkpoint_origin(about: dict[str, Any], path: str) -> Origin:
     Raises:
         KeyError: `about` is not that of a training script.
     """
-    provenance = (about.get("dataset") or {}).get("provenance") or {}
+    provenance = (about.get("dataset") or {}).get("provenance") or _training_provenance(about)
     layout, actions = about["layout"], about["action_space"]
     discrete = "n" in actions
     low, high = (0, actions["n"] - 1) if discrete else (min(actions["low"]), max(actions["high"]))
@@ -79,3 +81,14 @@ def checkpoint_origin(about: dict[str, Any], path: str) -> Origin:
         action_range=(low, high),
         behavior_return=provenance.get("reference", {}).get("behavior_return"),
     )
+
+
+def _training_provenance(about: dict[str, Any]) -> dict[str, Any]:
+    """What a dataset would say, of a policy that was trained in the environment itself."""
+    training = about.get("training") or {}
+    if "span" not in training:
+        return {}
+    # how episodes begin and end is the evaluation's in there
+    config = {k: v for k, v in about["configuration"].items() if k not in _OF_EPISODES}
+    config |= training["market"].get("arguments", {})
+    return {"task": about["task"], "config": config, **training}
