@@ -106,6 +106,9 @@ class TrainedPolicy:
     ) -> npt.NDArray[Any]:
         """Choose actions for observations, or the action for new bars and an account.
 
+        A policy that remembers its episode, a Decision Transformer, is to be told of it: see
+        `actors.Actor.begin` and `observe`.
+
         Args:
             observations: Flat observations as the environment gives them, float (n, D); or, of a
                 market task, closed bars as `gym_trade.observe` takes them, the last one just now.
