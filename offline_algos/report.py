@@ -39,13 +39,13 @@ Tested = tuple[dict[str, Any], str, pd.DataFrame | None]
 
 
 def test_policies(
-    policies: dict[str, TrainedPolicy], origin: Origin, task: Task
+    policies: dict[str, TrainedPolicy], origin: Origin | None, task: Task
 ) -> dict[str, dict[str, Any]]:
     """Walk policies, the baselines and the behaviour policy once over the test period.
 
     Args:
         policies: Name, such as "best", to policy.
-        origin: What they were learned from.
+        origin: What they were learned from; None where there was no data.
         task: What they are judged in.
 
     Returns:
@@ -62,10 +62,11 @@ def test_policies(
     return tested | _test_behaviour(origin, task)
 
 
-def _test_behaviour(origin: Origin, task: Task) -> dict[str, dict[str, Any]]:
+def _test_behaviour(origin: Origin | None, task: Task) -> dict[str, dict[str, Any]]:
     """The policies that made the data over the test period, as far as they can be made again."""
     period = (task.config, task.test.start, task.test.end)
-    behaviour = origin.provenance.get("policy", {"members": []})
+    provenance = {} if origin is None else origin.provenance
+    behaviour = provenance.get("policy", {"members": []})
     epsilon, tested = behaviour.get("epsilon", 0.0), {}
     try:
         if behaviour.get("name") == CHECKPOINT:
@@ -167,7 +168,7 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
 
 
-def test_on_market(policies: dict[str, TrainedPolicy], origin: Origin, task: Task) -> Tested:
+def test_on_market(policies: dict[str, TrainedPolicy], origin: Origin | None, task: Task) -> Tested:
     """One pass of every policy over the test period.
 
     Returns:
@@ -193,7 +194,7 @@ def test_on_market(policies: dict[str, TrainedPolicy], origin: Origin, task: Tas
     )
 
 
-def test_in_gym(policies: dict[str, TrainedPolicy], origin: Origin, task: GymTask) -> Tested:
+def test_in_gym(policies: dict[str, TrainedPolicy], origin: Origin | None, task: GymTask) -> Tested:
     """The test episodes of policies and of random actions.
 
     Returns:
@@ -211,7 +212,7 @@ def test_in_gym(policies: dict[str, TrainedPolicy], origin: Origin, task: GymTas
         f"{name:<{width}}{x.mean():>12.2f}{x.std():>10.2f}{x.min():>12.2f}{x.max():>12.2f}"
         for name, x in scores.items()
     ]
-    behaviour = origin.behavior_return
+    behaviour = None if origin is None else origin.behavior_return
     if behaviour is not None:
         lines.append(f"{'behaviour':<{width}}{behaviour:>12.2f}  (episodes of the dataset)")
     made = {
