@@ -50,8 +50,8 @@ def _dispatch(
             delattr(args, name)
         train(args)
         return
-    for action in parser._actions:  # no data is needed where nothing is trained
-        action.required = False
+    for given in (*parser._actions, *parser._mutually_exclusive_groups):
+        given.required = False  # no data is needed where nothing is trained
     # None where it is not given: then a checkpoint says what it was, and a script's own default
     # for a flag of this module has no part in it
     args = parser.parse_args(argv, argparse.Namespace(num_test_envs=None, task=None))

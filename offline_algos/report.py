@@ -132,7 +132,7 @@ def write_result(
         with replacing(path.with_name(CURVES)) as temporary:
             curves.to_csv(temporary, index_label="timestamp")
     else:
-        score, line = _normalised(result["task"], result["test"], result["behavior_return"])
+        score, line = _normalised(result["task"], result["test"], result.get("behavior_return"))
         result, shown = result | score, shown + line
     with replacing(path) as temporary:
         text = json.dumps(finite(result), indent=2, allow_nan=False)
