@@ -33,8 +33,9 @@ def add_environment_flags(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--market",
         metavar="FILE",
-        help="market file (.csv or .csv.gz), or synthetic:mean_reverting or synthetic:martingale; "
-        "default: the embedded synthetic:mean_reverting",
+        help="market file (.csv, .csv.gz, .zip, .parquet or .feather), or "
+        "synthetic:mean_reverting or synthetic:martingale; default: the embedded "
+        "synthetic:mean_reverting",
     )
     parser.add_argument(
         "--env",

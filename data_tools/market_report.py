@@ -22,8 +22,9 @@ class MarketReport:
     """A market file, described.
 
     Attributes:
-        frame: Its rows, in the file's order.
+        frame: Its rows, in the file's order, or reversed if they are newest first.
         recognised: The line that says how it was read.
+        newest_first: Whether the file's rows are newest first.
         interval: The most common difference between neighbouring stamps; None for a single row.
         gaps: Places where at least one bar is missing between neighbouring stamps.
         missing_bars: Bars missing in all of them.
@@ -36,6 +37,7 @@ class MarketReport:
 
     frame: pd.DataFrame
     recognised: str
+    newest_first: bool
     interval: pd.Timedelta | None
     gaps: int
     missing_bars: int
@@ -52,7 +54,7 @@ def report_market(path: Path) -> MarketReport:
     Raises:
         MarketDataError: The file cannot be read as a market file at all.
     """
-    frame, recognised = read(path)
+    frame, recognised, newest_first = read(path)
     stamps = np.unique(frame.index.to_numpy().astype(np.int64))
     steps = np.diff(stamps)
     interval = _most_common(steps) if len(steps) else 0
@@ -69,6 +71,7 @@ def report_market(path: Path) -> MarketReport:
     return MarketReport(
         frame=frame,
         recognised=recognised,
+        newest_first=newest_first,
         interval=pd.Timedelta(interval, "ns") if interval else None,
         gaps=len(wide),
         missing_bars=int(((steps[wide] - 1) // max(interval, 1)).sum()),
@@ -117,8 +120,7 @@ def find_bad_rows(frame: pd.DataFrame, interval: int) -> list[tuple[int, str]]:
 def _note_stamps(stamps: npt.NDArray[np.int64], interval: int, note: Callable[..., None]) -> None:
     order = np.zeros(len(stamps), np.bool_)
     order[1:] = np.diff(stamps) < 0
-    if len(stamps) < 2 or not order[1:].all():  # newest-first is one fact, not one per row
-        note(order, "stamp is older than that of the row before")
+    note(order, "stamp is older than that of the row before")
     note(pd.Series(stamps).duplicated().to_numpy(), "stamp repeats an earlier one")
     if interval:
         phases = stamps % interval
@@ -150,9 +152,8 @@ def market_lines(report: MarketReport) -> list[str]:
         lines.append(f"volume    {report.zero_volume} bars without any")
     else:
         lines.append("volume    no such column: it will count as 0")
-    stamps = frame.index.to_numpy()
-    if len(stamps) > 1 and bool(np.all(stamps[1:] < stamps[:-1])):
-        lines.append("order     newest first; reverse it before use")
+    if report.newest_first:
+        lines.append("order     newest first in the file; read reversed, as everywhere")
     lines += _bad_row_lines(report)
     if report.refusal is None:
         lines.append(f"accepted by gym_trade.Market; content hash {report.content_hash}")

@@ -116,12 +116,13 @@ def test_every_bad_row_is_one_that_the_market_refuses(tmp_path: Path) -> None:
             Market(sound)
 
 
-def test_newest_first_is_said_once(tmp_path: Path) -> None:
-    path = save(tmp_path / "m.csv", bars().iloc[::-1])
-    described = text(path)
+def test_newest_first_is_said_once_and_read_reversed(tmp_path: Path) -> None:
+    report = report_market(save(tmp_path / "m.csv", bars().iloc[::-1]))
+    assert report.newest_first
+    assert report.content_hash == Market(bars()).content_hash
+    described = text(tmp_path / "m.csv")
     assert "order     newest first" in described
     assert "bad rows  0" in described
-    assert "refused by gym_trade.Market" in described
     assert "gaps      0" in described
 
 
