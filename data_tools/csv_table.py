@@ -46,7 +46,7 @@ def read_table(text: MarketText, layout: Layout) -> tuple[pd.DataFrame, pd.Serie
             raise MarketDataError(
                 f"{text.name} cannot be read as CSV: {reason}. Fix the file."
             ) from None
-    frame.columns = [layout.values.get(position, _TIME) for position in frame.columns]
+    frame.columns = [layout.values.get(int(position), _TIME) for position in frame.columns]
     times = frame.pop(_TIME)
     return frame, times
 

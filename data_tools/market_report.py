@@ -57,7 +57,7 @@ def report_market(path: Path) -> MarketReport:
     frame, recognised, newest_first = read(path)
     stamps = np.unique(frame.index.to_numpy().astype(np.int64))
     steps = np.diff(stamps)
-    interval = _most_common(steps) if len(steps) else 0
+    interval = most_common(steps) if len(steps) else 0
     wide = np.flatnonzero(steps > interval)
     around = None
     if len(wide):
@@ -93,14 +93,22 @@ def find_bad_rows(frame: pd.DataFrame, interval: int) -> list[tuple[int, str]]:
     Returns:
         (row from 0, reason), by row.
     """
+    found = bad_bars(frame)
+    _note_stamps(frame.index.to_numpy().astype(np.int64), interval, _noter(frame, found))
+    return sorted(found, key=lambda item: item[0])
+
+
+def bad_bars(frame: pd.DataFrame) -> list[tuple[int, str]]:
+    """List every row whose prices or volume no market can have, with the reason.
+
+    Args:
+        frame: As `load.load` returns it.
+
+    Returns:
+        (row from 0, reason), by reason.
+    """
     found: list[tuple[int, str]] = []
-
-    def note(mask: npt.NDArray[np.bool_], reason: str, *columns: str) -> None:
-        for row in np.flatnonzero(mask).tolist():
-            values = ", ".join(f"{name} {frame[name].iloc[row]}" for name in columns)
-            found.append((row, reason + (f" ({values})" if values else "")))
-
-    _note_stamps(frame.index.to_numpy().astype(np.int64), interval, note)
+    note = _noter(frame, found)
     volume = frame["volume"].to_numpy() if "volume" in frame else np.zeros(len(frame))
     faults = bar_faults(frame[list(PRICES)].to_numpy(), volume)
     for name in PRICES:
@@ -114,7 +122,16 @@ def find_bad_rows(frame: pd.DataFrame, interval: int) -> list[tuple[int, str]]:
     bad = faults["volume", "volume"]
     note(bad & np.isnan(volume), "volume is missing")
     note(bad & ~np.isnan(volume), "volume is negative or not finite", "volume")
-    return sorted(found, key=lambda item: item[0])
+    return found
+
+
+def _noter(frame: pd.DataFrame, found: list[tuple[int, str]]) -> Callable[..., None]:
+    def note(mask: npt.NDArray[np.bool_], reason: str, *columns: str) -> None:
+        for row in np.flatnonzero(mask).tolist():
+            values = ", ".join(f"{name} {frame[name].iloc[row]}" for name in columns)
+            found.append((row, reason + (f" ({values})" if values else "")))
+
+    return note
 
 
 def _note_stamps(stamps: npt.NDArray[np.int64], interval: int, note: Callable[..., None]) -> None:
@@ -124,10 +141,11 @@ def _note_stamps(stamps: npt.NDArray[np.int64], interval: int, note: Callable[..
     note(pd.Series(stamps).duplicated().to_numpy(), "stamp repeats an earlier one")
     if interval:
         phases = stamps % interval
-        note(phases != _most_common(phases), "stamp is off the grid of the other rows")
+        note(phases != most_common(phases), "stamp is off the grid of the other rows")
 
 
-def _most_common(values: npt.NDArray[np.int64]) -> int:
+def most_common(values: npt.NDArray[np.int64]) -> int:
+    """The value that occurs most, the smallest of several; there must be one."""
     found, counts = np.unique(values, return_counts=True)
     return int(found[np.argmax(counts)])
 
