@@ -146,11 +146,12 @@ class Fetcher:
             if response.status == 416:  # nothing after what is there: all of it, as far as is known
                 return
             resumed = response.status == 206 and _starts_at(response, have)
-            with open(part, "ab" if resumed else "wb", buffering=0) as file:  # a kill loses nothing
+            with open(part, "ab" if resumed else "wb") as file:
                 left = response.length  # bytes promised; None if the server does not say
                 while chunk := response.read1(_CHUNK):
                     self._check()
                     file.write(chunk)
+                    file.flush()  # a kill loses nothing
                     self.received += len(chunk)  # for the eye only: threads may lose some
             if left is not None and response.length:
                 raise _TemporaryError(f"the connection ended {response.length} bytes early")

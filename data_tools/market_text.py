@@ -14,6 +14,7 @@ from pathlib import Path
 
 from gym_trade import MarketDataError
 
+_CONTROLS = bytes({*range(32), 127} - set(b"\t\n\r"))  # some readers end or strip a cell at these
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # One market may be spread over files that differ in their date: LEAN's come first in the name, the
 # archive's of the exchange last.
@@ -147,7 +148,7 @@ def _as_text(file: Path, member: str | None, data: bytes) -> MarketText:
     try:
         if not data.isascii():
             data.decode("utf-8")
-        sound = b"\0" not in data
+        sound = len(data.translate(None, _CONTROLS)) == len(data)
     except UnicodeDecodeError:
         sound = False
     if not sound:

@@ -112,7 +112,7 @@ def repair_file(source: Path, target: Path, flags: argparse.Namespace) -> list[s
     refusal, verdict = judge(frame)
     if refusal and not flags.skip:
         raise MarketDataError(
-            f"{source} is still refused after its repairs, nothing written: {refusal}"
+            f"{source} is still refused after its repairs, nothing is written: {refusal}"
         )
     write_market(frame, target)
     changed = f"{target}: {len(frame)} rows of {len(market.frame)}"

@@ -14,6 +14,10 @@ _FIRST_SECOND, _LAST_SECOND = 100_000_000, 4_102_444_800
 _NANOSECONDS = {"seconds": 10**9, "milliseconds": 10**6, "microseconds": 10**3, "nanoseconds": 1}
 
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
+_ISO = re.compile(
+    r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
+    r"|[0-9]{8}T[0-9]{4}(?:[0-9]{2})?) ?(?:Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+)
 _TEXT_EXPECTED = (
     "Expected ISO 8601 text, such as 2022-01-31 23:59:00, or integer s, ms, us or ns since 1970; "
     "fix the cell, and spell the whole column one way."
@@ -46,33 +50,59 @@ def parse_stamps(cells: pd.Series[Any]) -> tuple[np.ndarray[Any, Any], str]:
     """
     if cells.dtype == np.int64:
         return _count(cells.to_numpy())
-    if _INTEGER.fullmatch(str(cells.iloc[0]).strip()):
+    if _INTEGER.fullmatch(str(cells.iloc[0]).strip(" ")):
         return _parse_integers(cells)
     return _parse_text(cells), "ISO 8601 text"
 
 
 def _parse_text(cells: pd.Series[str]) -> np.ndarray[Any, Any]:
+    _check_spelling(cells)
     try:
         parsed = pd.to_datetime(cells, format="ISO8601", utc=True, errors="raise")
     except (ValueError, OverflowError) as error:
         for row, cell in enumerate(cells):
             if pd.isna(pd.to_datetime(cell, format="ISO8601", utc=True, errors="coerce")):
-                raise BadStampError(row, f"{cell!r}. {_TEXT_EXPECTED}") from None
+                raise BadStampError(row, f"{_shown(cell)}. {_TEXT_EXPECTED}") from None
         raise BadStampError(0, f"unreadable ({error}). {_TEXT_EXPECTED}") from None
-    missing = parsed.isna().to_numpy()
-    if missing.any():
-        row = int(np.argmax(missing))
-        raise BadStampError(row, f"{cells.iloc[row]!r}. {_TEXT_EXPECTED}")
     return parsed.dt.tz_localize(None).to_numpy().astype("datetime64[ns]")
+
+
+def _check_spelling(cells: pd.Series[str]) -> None:
+    """Refuse what pandas would read although it is no ISO 8601, such as "00:00:0."."""
+    if _ISO.fullmatch(str(cells.iloc[0]).strip(" ")) and _alike(cells):
+        return
+    for row, cell in enumerate(cells):
+        if not _ISO.fullmatch(str(cell).strip(" ")):
+            raise BadStampError(row, f"{_shown(cell)}. {_TEXT_EXPECTED}")
+
+
+def _alike(cells: pd.Series[str]) -> bool:
+    """Whether every cell is spelled as the first, with nothing but other digits."""
+    values = cells.to_numpy(dtype=object)
+    width = len(values[0])
+    if width > 40 or any(len(value) != width for value in values):
+        return False
+    try:
+        letters = np.frombuffer("".join(values).encode("ascii"), np.uint8).reshape(-1, width)
+    except UnicodeEncodeError:
+        return False
+    digits = (letters >= ord("0")) & (letters <= ord("9"))
+    same = np.where(digits[0], digits, letters == letters[0])
+    return bool(same.all())
+
+
+def _shown(cell: object) -> str:
+    return repr(str(cell)[:60])
 
 
 def _parse_integers(cells: pd.Series[str]) -> tuple[np.ndarray[Any, Any], str]:
     """Read integers spelled as text, which is slow and finds the cell that is none."""
     counts = np.empty(len(cells), np.int64)
     for row, cell in enumerate(cells):
-        if not _INTEGER.fullmatch(str(cell).strip()) or not -(2**63) <= int(cell) < 2**63:
-            raise BadStampError(row, f"{cell!r}. {_TEXT_EXPECTED}")
-        counts[row] = int(cell)
+        digits = str(cell).strip(" ")
+        if not _INTEGER.fullmatch(digits) or not -(2**63) <= int(digits) < 2**63:
+            raise BadStampError(row, f"{_shown(cell)}. {_TEXT_EXPECTED}")
+        counts[row] = int(digits)
     return _count(counts)
 
 
