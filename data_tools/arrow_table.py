@@ -10,6 +10,7 @@ import pandas as pd
 
 from data_tools.header import choose_columns
 from data_tools.market_layout import Layout, Stamps
+from data_tools.market_text import printable
 from data_tools.stamps import BadStampError
 from gym_trade import MarketDataError
 from gym_trade.validation import PRICES, TIME_COLUMNS
@@ -48,6 +49,7 @@ def read_arrow(file: Path) -> tuple[pd.DataFrame, Layout, str, str]:
     kind = "Parquet" if file.name.lower().endswith(".parquet") else "Feather"
     try:
         table = _parquet(file) if kind == "Parquet" else _feather(file)
+        header = [printable(name) for name in table.column_names]
     except MarketDataError:
         raise
     except Exception as error:  # a damaged file raises whatever pyarrow's readers come across
@@ -55,7 +57,7 @@ def read_arrow(file: Path) -> tuple[pd.DataFrame, Layout, str, str]:
         raise MarketDataError(
             f"{file} is not a sound {kind} file ({reason}). Fetch or write it again."
         ) from None
-    layout = _layout(file, kind, table)
+    layout = _layout(file, kind, header, table.schema)
     if not table.num_rows:
         raise MarketDataError(f"{file} has no rows. Expected at least one bar.")
     name = layout.header[layout.time]
@@ -93,13 +95,13 @@ def _feather(file: Path) -> Any:
     return table
 
 
-def _layout(file: Path, kind: str, table: Any) -> Layout:
-    header = list(table.column_names)
+def _layout(file: Path, kind: str, header: list[str], schema: Any) -> Layout:
     if _UNNAMED_INDEX in header and not any(name.lower() in TIME_COLUMNS for name in header):
         import pyarrow as pa
 
-        if pa.types.is_timestamp(table.schema.field(_UNNAMED_INDEX).type):
-            header[header.index(_UNNAMED_INDEX)] = "timestamp"
+        position = header.index(_UNNAMED_INDEX)
+        if pa.types.is_timestamp(schema.types[position]):
+            header[position] = "timestamp"
     family = f"{kind} table"
     if kind == "Feather" and tuple(header) == _FREQTRADE:
         family = "freqtrade feather"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import re
 from typing import Any
 
 import numpy as np
@@ -23,42 +22,34 @@ def read_table(text: MarketText, layout: Layout) -> tuple[pd.DataFrame, pd.Serie
     """Read the columns that a layout names.
 
     Returns:
-        float64 columns under the layout's names, in its order, and the time cells: int64 where all
-        are integers, else text.
+        float64 columns under the layout's names, in its order, and the time cells as text.
 
     Raises:
         MarketDataError: A cell is no number, or a row has another count of cells than the first.
     """
     _check_widths(text, len(layout.header))
-    first = next((cells for _, cells in _data_rows(text, layout)), None)
-    if first is None:
+    if next(_data_rows(text, layout), None) is None:
         return pd.DataFrame(columns=list(layout.values.values())), pd.Series(dtype=str)
-    integers = re.fullmatch(r"[+-]?[0-9]{1,19}", first[layout.time].strip()) is not None
     try:
-        frame = _parse(text, layout, np.int64 if integers else str)
+        frame = _parse(text, layout)
     except (ValueError, OverflowError) as error:
-        if bad := _bad_cell(text, layout):
-            raise bad from None
-        try:  # then it is a time cell, which the reader of times will name
-            frame = _parse(text, layout, str)
-        except (ValueError, OverflowError):
-            reason = " ".join(str(error).split())
-            raise MarketDataError(
-                f"{text.name} cannot be read as CSV: {reason}. Fix the file."
-            ) from None
+        reason = " ".join(str(error).split())[:200]
+        raise _bad_cell(text, layout) or MarketDataError(
+            f"{text.name} cannot be read as CSV: {reason}. Fix the file."
+        ) from None
     frame.columns = [layout.values.get(int(position), _TIME) for position in frame.columns]
     times = frame.pop(_TIME)
     return frame, times
 
 
-def _parse(text: MarketText, layout: Layout, time_type: Any) -> pd.DataFrame:
+def _parse(text: MarketText, layout: Layout) -> pd.DataFrame:
     frame: pd.DataFrame = pd.read_csv(
         io.BytesIO(text.data),
         header=None,
         skiprows=1 if layout.named else 0,
         names=list(range(len(layout.header))),
         usecols=sorted([layout.time, *layout.values]),
-        dtype={**dict.fromkeys(layout.values, np.float64), layout.time: time_type},
+        dtype={**dict.fromkeys(layout.values, np.float64), layout.time: str},
         index_col=False,
         keep_default_na=False,
         na_values={position: ["", "nan", "NaN", "NAN"] for position in layout.values},

@@ -23,7 +23,7 @@ import pandas as pd
 from data_tools.header import is_number
 from data_tools.market_layout import Layout, Stamps
 from data_tools.market_text import MarketText
-from data_tools.stamps import BadStampError
+from data_tools.stamps import BadStampError, read_integers
 from gym_trade import MarketDataError
 from gym_trade.validation import PRICES
 
@@ -106,11 +106,8 @@ def _parse_dated(cells: pd.Series[Any]) -> Stamps:
 
 def _parse_milliseconds(cells: pd.Series[Any], day: date) -> Stamps:
     words = f"Expected whole milliseconds since midnight, below {_MIDNIGHT_MS}; fix the cell."
-    if cells.dtype == np.int64:
-        counts = cells.to_numpy()
-        bad = (counts < 0) | (counts >= _MIDNIGHT_MS)
-    else:
-        counts, bad = np.zeros(len(cells), np.int64), ~cells.str.fullmatch(r"[0-9]{1,8}").to_numpy()
+    counts = read_integers(cells, words)
+    bad = (counts < 0) | (counts >= _MIDNIGHT_MS)
     if bad.any():
         row = int(bad.argmax())
         raise BadStampError(row, f"{cells.iloc[row]!r}. {words}")

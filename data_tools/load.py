@@ -125,7 +125,7 @@ def _read_text(file: Path) -> tuple[pd.DataFrame, Layout, str, list[str]]:
     for text, other in zip(texts, layouts, strict=True):
         if (other.family, other.values) != (layout.family, layout.values):
             raise MarketDataError(
-                f"{text.name} holds {other.family} and {texts[0].member} {layout.family}. Expected "
+                f"{text.name} holds {other.family} and {texts[0].name} {layout.family}. Expected "
                 "one format and the same columns; unpack the ones that you want."
             )
     spelling += ", and others" if len(set(spellings)) > 1 else ""

@@ -41,7 +41,7 @@ class MarketText:
     @property
     def name(self) -> str:
         """How errors call it."""
-        return str(self.file) if self.member is None else f"{self.file} ({self.member})"
+        return str(self.file) if self.member is None else f"{self.file} ({printable(self.member)})"
 
     def rows(self) -> Iterator[tuple[int, list[str]]]:
         """Rows with their line numbers, the first one included, blank lines left out.
@@ -59,6 +59,11 @@ class MarketText:
             raise MarketDataError(
                 f"{self.name} line {reader.line_num + 1} is no CSV: {error}. Fix the line."
             ) from None
+
+
+def printable(text: str) -> str:
+    """A name out of a file, fit for a message: one line, not too long."""
+    return (text if text.isprintable() else ascii(text)[1:-1])[:120]
 
 
 def read_texts(file: Path) -> list[MarketText]:
@@ -105,27 +110,31 @@ def _read_gzip(file: Path) -> bytes:
 def _read_zip(file: Path) -> list[tuple[str | None, bytes]]:
     try:
         with zipfile.ZipFile(file) as archive:
-            names = [name for name in archive.namelist() if not name.endswith("/")]
+            names = [
+                info.filename
+                for info in archive.infolist()
+                if not (info.is_dir() and not info.file_size)
+            ]
             wanted = _parts_of_one_market(file, names)
             return [(name, archive.read(name)) for name in wanted]
     except MarketDataError:
         raise
     except Exception as error:  # a damaged zip raises whatever its decompressor likes
         encrypted = isinstance(error, RuntimeError) and "encrypted" in str(error)
-        problem = "is encrypted" if encrypted else f"is not a sound zip file ({error})"
+        reason = printable(str(error))
+        problem = "is encrypted" if encrypted else f"is not a sound zip file ({reason})"
         remedy = "Unpack it." if encrypted else "Fetch or write it again."
         raise MarketDataError(f"{file} {problem}. {remedy}") from None
 
 
 def _parts_of_one_market(file: Path, names: list[str]) -> list[str]:
-    """The CSV members by date; more than one must differ in nothing but the date."""
-    inside = ", ".join(names[:8]) + (", ..." if len(names) > 8 else "")
-    wanted = [name for name in names
-              if name.lower().endswith(".csv") and not name.startswith("__MACOSX/")]  # fmt: skip
-    if not wanted:
+    """The members by date; more than one must differ in nothing but the date."""
+    inside = ", ".join(printable(name) for name in names[:8]) + (", ..." if len(names) > 8 else "")
+    wanted = [name for name in names if not name.startswith("__MACOSX/")]
+    if not wanted or not all(name.lower().endswith(".csv") for name in wanted):
         raise MarketDataError(
-            f"{file} holds no .csv file. Members seen: {inside or 'none'}. Expected one, or "
-            "one per date."
+            f"{file}: expected one .csv file inside, or one per date, and nothing else. Members "
+            f"seen: {inside or 'none'}. Unpack the one that you want."
         )
     if len(wanted) == 1:
         return wanted

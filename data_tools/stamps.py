@@ -13,6 +13,7 @@ import pandas as pd
 _FIRST_SECOND, _LAST_SECOND = 100_000_000, 4_102_444_800
 _NANOSECONDS = {"seconds": 10**9, "milliseconds": 10**6, "microseconds": 10**3, "nanoseconds": 1}
 
+_ZERO = ord("0")
 _INTEGER = re.compile(r"[+-]?[0-9]{1,4000}")
 _ISO = re.compile(
     r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}(?::[0-9]{2}(?:\.[0-9]{1,9})?)?)?"
@@ -69,26 +70,27 @@ def _parse_text(cells: pd.Series[str]) -> np.ndarray[Any, Any]:
 
 def _check_spelling(cells: pd.Series[str]) -> None:
     """Refuse what pandas would read although it is no ISO 8601, such as "00:00:0."."""
-    if _ISO.fullmatch(str(cells.iloc[0]).strip(" ")) and _alike(cells):
-        return
+    letters = _letters(cells)
+    if letters is not None and _ISO.fullmatch(str(cells.iloc[0]).strip(" ")):
+        digits = (letters >= _ZERO) & (letters <= _ZERO + 9)
+        if np.where(digits[0], digits, letters == letters[0]).all():
+            return  # every cell is as the first, but for other digits
     for row, cell in enumerate(cells):
         if not _ISO.fullmatch(str(cell).strip(" ")):
             raise BadStampError(row, f"{_shown(cell)}. {_TEXT_EXPECTED}")
 
 
-def _alike(cells: pd.Series[str]) -> bool:
-    """Whether every cell is spelled as the first, with nothing but other digits."""
+def _letters(cells: pd.Series[str]) -> np.ndarray[Any, Any] | None:
+    """The cells as ASCII codes, uint8 (rows, width); None if they differ in width or are long."""
     values = cells.to_numpy(dtype=object)
     width = len(values[0])
-    if width > 40 or any(len(value) != width for value in values):
-        return False
+    if not 0 < width <= 40 or any(len(value) != width for value in values):
+        return None
     try:
-        letters = np.frombuffer("".join(values).encode("ascii"), np.uint8).reshape(-1, width)
+        text = "".join(values).encode("ascii")
     except UnicodeEncodeError:
-        return False
-    digits = (letters >= ord("0")) & (letters <= ord("9"))
-    same = np.where(digits[0], digits, letters == letters[0])
-    return bool(same.all())
+        return None
+    return np.frombuffer(text, np.uint8).reshape(-1, width)
 
 
 def _shown(cell: object) -> str:
@@ -96,14 +98,37 @@ def _shown(cell: object) -> str:
 
 
 def _parse_integers(cells: pd.Series[str]) -> tuple[np.ndarray[Any, Any], str]:
-    """Read integers spelled as text, which is slow and finds the cell that is none."""
+    return _count(read_integers(cells, _TEXT_EXPECTED))
+
+
+def read_integers(cells: pd.Series[str], expected: str) -> np.ndarray[Any, Any]:
+    """Read cells that must all be integers.
+
+    Args:
+        cells: At least one cell, as text.
+        expected: What to say of one that is none.
+
+    Returns:
+        int64 of the column's length.
+
+    Raises:
+        BadStampError: The first cell that is no integer, or beyond 64 bits.
+    """
+    letters = _letters(cells)
+    if letters is not None and letters.shape[1] <= 18:  # below 2**63 whatever the digits
+        digits = letters - np.uint8(_ZERO)
+        if (digits <= 9).all():
+            counts = np.zeros(len(cells), np.int64)
+            for column in digits.T:
+                counts = counts * 10 + column
+            return counts
     counts = np.empty(len(cells), np.int64)
     for row, cell in enumerate(cells):
-        digits = str(cell).strip(" ")
-        if not _INTEGER.fullmatch(digits) or not -(2**63) <= int(digits) < 2**63:
-            raise BadStampError(row, f"{_shown(cell)}. {_TEXT_EXPECTED}")
-        counts[row] = int(digits)
-    return _count(counts)
+        word = str(cell).strip(" ")
+        if not _INTEGER.fullmatch(word) or not -(2**63) <= int(word) < 2**63:
+            raise BadStampError(row, f"{_shown(cell)}. {expected}")
+        counts[row] = int(word)
+    return counts
 
 
 def _count(counts: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], str]:

@@ -155,6 +155,21 @@ def test_pictures_of_markets(tmp_path: Path, suffix: str) -> None:
         text(save(tmp_path / "other.csv", other), plot=plot)
 
 
+@pytest.mark.parametrize("suffix", [".csv.gz", ".zip", ".parquet", ".feather"])
+def test_every_format_is_described_and_drawn(tmp_path: Path, suffix: str) -> None:
+    path, plot = tmp_path / f"m{suffix}", tmp_path / "m.png"
+    if suffix == ".parquet":
+        bars().to_parquet(path)
+    elif suffix == ".feather":
+        bars().reset_index().to_feather(path)
+    else:
+        archive = {"method": "zip", "archive_name": "m.csv"}
+        bars().to_csv(path, compression=archive if suffix == ".zip" else "gzip")
+    described = text(path, plot=plot)
+    assert f"content hash {Market(bars()).content_hash}" in described
+    assert plot.read_bytes().startswith(b"\x89PNG")
+
+
 @needs(BITCOIN)
 def test_a_real_market() -> None:
     described = text(BITCOIN)

@@ -86,6 +86,24 @@ def test_a_bad_kline_is_named_by_its_line(tmp_path: Path, row: str) -> None:
         same(load(tmp_path / "m.csv", echo=None), FRAME.drop(FRAME.index[3]))
 
 
+@pytest.mark.parametrize(
+    "cell", ["1646092800000.0", "1646092800000.", "16460928e5", "0x17f", "1_0"]
+)
+def test_stamps_are_whole_numbers_as_written(tmp_path: Path, cell: str) -> None:
+    lines = klines(FRAME, "ms", header=False).splitlines()
+    lines[5] = cell + lines[5][13:]
+    (tmp_path / "m.csv").write_text("\n".join(lines))
+    refused(tmp_path / "m.csv", "line 6: open_time is", repr(cell))
+
+
+def test_nanoseconds_lose_no_digit(tmp_path: Path) -> None:
+    stamps = [1646092800000000001, 1646092800000000003, 1646092800000000007]
+    (tmp_path / "m.csv").write_text(
+        "time,open,high,low,close\n" + "".join(f"{stamp},1,1,1,1\n" for stamp in stamps)
+    )
+    assert load(tmp_path / "m.csv", echo=None).index.astype("int64").tolist() == stamps
+
+
 def test_twelve_columns_that_are_no_klines(tmp_path: Path) -> None:
     (tmp_path / "m.csv").write_text(",".join(map(str, range(12))) + "\n")
     refused(tmp_path / "m.csv", "no header", "'0', '1', '2'")
@@ -185,9 +203,11 @@ def test_a_zip_of_several_markets_is_refused(tmp_path: Path) -> None:
     refused(pack(tmp_path / "a.zip", **{"BTC.csv": text, "ETH.csv": text}), "BTC.csv, ETH.csv")
     names = ["20220103_es_minute_trade_202203.csv", "20220104_es_minute_trade_202206.csv"]
     refused(pack(tmp_path / "b.zip", **dict.fromkeys(names, text)), "not one market")
-    refused(pack(tmp_path / "c.zip", **{"readme.txt": "x"}), "no .csv file", "readme.txt")
-    refused(pack(tmp_path / "d.zip"), "no .csv file", "none")
-    extra = pack(tmp_path / "e.zip", **{"__MACOSX/._m.csv": b"\x00", "m.csv": text, "m.txt": "x"})
+    refused(pack(tmp_path / "c.zip", **{"m.csv": text, "m.txt": "x"}), "m.csv, m.txt", "one .csv")
+    refused(pack(tmp_path / "d.zip"), "Members seen: none")
+    refused(pack(tmp_path / "e.zip", **{"a\nb": "x"}), r"Members seen: a\nb")
+    refused(pack(tmp_path / "f.zip", **{"m.csv": text, "n.cs/": text}), "m.csv, n.cs/")
+    extra = pack(tmp_path / "g.zip", **{"__MACOSX/._m.csv": b"\x00", "m.csv": text, "folder/": ""})
     same(load(extra, echo=None), FRAME)
 
 
@@ -266,6 +286,8 @@ def test_refuses_other_tables_naming_what_is_seen(tmp_path: Path) -> None:
     refused(path, "column close holds", "string")
     FRAME.assign(close=True).to_parquet(path)
     refused(path, "column close holds bool")
+    FRAME.rename(columns={"high": "a\nb"}).to_parquet(path)
+    refused(path, "lacks high", "nb'")
     FRAME.iloc[:0].to_parquet(path)
     refused(path, "no rows")
     missing = FRAME.reset_index()
