@@ -48,7 +48,7 @@ class Archive:
     Attributes:
         files: Path -> content.
         faults: Path -> faults for its next requests: a status, "cut" (half of what was asked for),
-            "stall" (half, then silence), "drop" (no answer).
+            "stall" (half, then silence), "drop" (no answer), "busy" (503, to be asked again in 7 s).
         asked: (path, Range header or "") of every request but HEAD.
         ranges: Whether Range is honoured.
     """
@@ -98,6 +98,11 @@ def serving(archive: Archive) -> Iterator[str]:
             content = archive.files.get(self.path)
             if fault == "drop":
                 self.close_connection = True
+                return
+            if fault == "busy":
+                self.send_response(503)
+                self.send_header("Retry-After", "7")
+                self.end_headers()
                 return
             if content is None or isinstance(fault, int):
                 self.send_error(fault if isinstance(fault, int) else 404)

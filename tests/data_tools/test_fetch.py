@@ -83,6 +83,23 @@ def test_a_busy_server_is_asked_again(server: Archive, tmp_path: Path, fault: An
     assert len(asked(server)) == 3
 
 
+def test_pauses_double_and_the_server_may_ask_for_longer(server: Archive, tmp_path: Path) -> None:
+    pauses: list[float | None] = []
+
+    class Recording(threading.Event):
+        def wait(self, timeout: float | None = None) -> bool:
+            pauses.append(timeout)
+            return False
+
+    server.faults[PATH] = [500, 500, 500, "busy", 500]
+    fetch(server, tmp_path, retries=5, backoff=1.0, stop=Recording())
+    assert pauses == [1.0, 2.0, 4.0, 8.0, 16.0]
+    (tmp_path / "file.zip").unlink()
+    server.faults[PATH] = ["busy"]
+    fetch(server, tmp_path, backoff=1.0, stop=Recording())
+    assert pauses[5:] == [7.0]
+
+
 def test_retries_end(server: Archive, tmp_path: Path) -> None:
     server.faults[PATH] = [500] * 10
     with pytest.raises(DownloadError, match="4 tries: HTTP 500"):
