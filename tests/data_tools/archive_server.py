@@ -48,7 +48,7 @@ class Archive:
     Attributes:
         files: Path -> content.
         faults: Path -> faults for its next requests: a status, "cut" (half of what was asked for),
-            "stall" (half, then silence), "drop" (no answer), "busy" (503, to be asked again in 7 s).
+            "stall" (half, then silence), "drop" (no answer), "busy" (503, ask in 7 s).
         asked: (path, Range header or "") of every request but HEAD.
         ranges: Whether Range is honoured.
     """
