@@ -46,8 +46,8 @@ def methods_table(result: dict[str, Any]) -> str:
         f"Mean and 95% interval over seeds 0 to {result['seeds'] - 1} of the return on test "
         "episodes (CartPole and Pendulum: 10 of fixed seeds; HalfCheetah: 5, seeds 0 and 1, "
         "both shown; markets: one pass over the period after the data); one dataset a task; "
-        "networks of two layers of 64, HalfCheetah 256, the flags in `benchmarks/methods.py`; runs of commit "
-        f"{', '.join(sorted(commits))}."
+        "networks of two layers of 64, HalfCheetah 256, the flags in `benchmarks/methods.py`; "
+        f"runs of commit {', '.join(sorted(commits))}."
     )
     return table(header, rows) + "\n\n" + provenance(result, more)
 

@@ -36,8 +36,8 @@ def add_environment_flags(
     parser.add_argument(
         "--market",
         metavar="FILE",
-        help="market file (.csv or .csv.gz), or synthetic:mean_reverting or synthetic:martingale"
-        + otherwise,
+        help="market file (.csv, .csv.gz, .zip, .parquet or .feather), or "
+        "synthetic:mean_reverting or synthetic:martingale" + otherwise,
     )
     parser.add_argument(
         "--env",
