@@ -1,0 +1,341 @@
+"""d3rlpy's HDF5 files: what ``ReplayBuffer.dump`` of version 2 writes, and version 1's MDPDataset.
+
+Version 2 stores episodes: as many observations as actions. A terminated episode's final observation
+is not in it; a truncated one's last row holds nothing but its final observation.
+
+Version 1 stores all rows one behind the other, with ``terminals`` and ``episode_terminals``. Made as
+its own collection and ``get_d4rl`` made it, each row holds the reward for *reaching* it (the first is
+0), and an episode's last row only its final observation (takuseno/d3rlpy, issues 98 and 135).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+
+from data_tools.flat_layout import DatasetError, open_file, read_rows
+from data_tools.formats.carried import GROUP, Carried, CarriedWriter
+from data_tools.formats.parts import Parts, apart
+from data_tools.formats.places import Spillway
+from data_tools.formats.scalars import plain, read_plain
+from data_tools.formats.trajectories import (
+    Array,
+    Block,
+    Source,
+    Trajectories,
+    block_rows,
+    exactly,
+    gathered,
+    held_dtype,
+    segments,
+    transition_columns,
+)
+
+V1_KEYS = ("observations", "actions", "rewards", "terminals")
+V2_KEYS = ("columns", "num_episodes")
+V2_COLUMNS = ("observations", "actions", "rewards", "terminated")
+V2_VERSION = "2.1"
+MOST_EPISODES = 10**8
+REWARDS = ("auto", "shifted", "aligned")
+
+
+@contextmanager
+def open_d3rlpy(
+    path: Path, *, task: str | None = None, rewards: str = "auto"
+) -> Iterator[Trajectories]:
+    """Open a file of d3rlpy 1 or 2.
+
+    Args:
+        path: The file.
+        task: The Gymnasium id of its task, if known.
+        rewards: Of version 1: "shifted" (each row has the reward for reaching it), "aligned" (the
+            reward for leaving it), or "auto": shifted if every episode's first reward is 0.
+
+    Raises:
+        DatasetError: It is not one, or damaged.
+    """
+    with open_file(path) as root:
+        if all(key in root for key in V2_KEYS):
+            yield _version_2(path, root, task)
+        elif all(key in root for key in V1_KEYS):
+            yield _version_1(path, root, task, rewards)
+        else:
+            seen = ", ".join(list(root)[:12]) or "(none)"
+            raise DatasetError(
+                f"{path} is no file of d3rlpy. Keys seen: {seen}. Expected {', '.join(V2_KEYS)} "
+                f"and episodes (version 2), or {', '.join(V1_KEYS)} (version 1)."
+            )
+
+
+# --- version 2 -------------------------------------------------------------------------------
+
+
+class _Episode:
+    """One episode's datasets."""
+
+    def __init__(self, root: h5py.File, number: int) -> None:
+        self.where = f"{root.filename}: episode {number}"
+        if f"observations_{number}" in root:
+            self.parts = {"": plain(root, f"observations_{number}")}
+        else:
+            self.parts = {}
+            while f"observations_{number}_{len(self.parts)}" in root:
+                key = str(len(self.parts))
+                self.parts[key] = plain(root, f"observations_{number}_{key}")
+        self.actions = plain(root, f"actions_{number}")
+        self.rewards = plain(root, f"rewards_{number}")
+        ended = plain(root, f"terminated_{number}")
+        if ended.size != 1:
+            raise DatasetError(f"{self.where}: terminated has shape {ended.shape}. Expected ().")
+        self.terminated = bool(np.asarray(ended[()]).reshape(())) if ended.size else False
+        self.size = len(self.actions) if self.actions.shape else 0
+        lengths = [*(p.shape[:1] for p in self.parts.values()), self.rewards.shape[:1]]
+        if not self.parts or set(lengths) != {(self.size,)}:
+            raise DatasetError(
+                f"{self.where}: observations, actions and rewards differ in length: "
+                f"{[length[0] if length else 0 for length in lengths]} and {self.size}."
+            )
+        self.rows = self.size if self.terminated else self.size - 1
+
+
+def _version_2(path: Path, root: h5py.File, task: str | None) -> Trajectories:
+    number = int(read_plain(plain(root, "num_episodes", ("i", "u"))).reshape(-1)[0])
+    listed = root["columns"]
+    names = [n.decode() if isinstance(n, bytes) else str(n) for n in listed[()]]
+    if not 0 < number <= MOST_EPISODES or any(name not in names for name in V2_COLUMNS):
+        raise DatasetError(
+            f"{path} holds {number} episodes of {', '.join(names)}. Expected at least one of "
+            f"{', '.join(V2_COLUMNS)}."
+        )
+    sizes = [_Episode(root, i) for i in range(min(number, 1))]
+    first = sizes[0]
+    obs = Parts({k: (p.shape[1:], p.dtype) for k, p in first.parts.items()}, "obs")
+    whole = first.actions.dtype.kind in "iub" and first.actions.shape[1:] in ((), (1,))
+    shape = () if whole else first.actions.shape[1:] or (1,)
+    action = (shape, held_dtype(first.actions.dtype, "act"))
+    reward = held_dtype(first.rewards.dtype, "rew")
+    rows, skipped = 0, 0
+    for i in range(number):
+        episode = _Episode(root, i)
+        rows += episode.rows
+        skipped += episode.rows == 0
+    if rows == 0:
+        raise DatasetError(f"{path}: its {number} episodes hold no transition.")
+    carried = Carried(root[GROUP]) if GROUP in root else None
+    lost = carried is None or carried.document.get("rows") != rows
+    finals = None if lost or carried is None or carried.finals is None else carried.finals
+    source = Source(
+        {"format": "d3rlpy", "version": 2, "actions": first.actions.dtype.str,
+         "action_shape": list(first.actions.shape[1:]), "rewards": first.rewards.dtype.str,
+         "reward_shape": list(first.rewards.shape[1:]),
+         "parts": None if obs.single else obs.layout, "obs": obs.layout[0]["dtype"]},
+    )  # fmt: skip
+
+    def read() -> Iterator[Block]:
+        taken = 0
+        endings: dict[str, list[Array]] = {"last_actions": [], "last_rewards": []}
+        lengths = []
+        for i in range(number):
+            episode = _Episode(root, i)
+            lengths.append(episode.rows)
+            if not episode.terminated:
+                endings["last_actions"].append(
+                    read_rows(episode.actions, episode.rows, episode.size)
+                )
+                endings["last_rewards"].append(
+                    read_rows(episode.rewards, episode.rows, episode.size)
+                )
+            if episode.rows == 0:
+                continue
+            seen = obs.hold({k: read_plain(p) for k, p in episode.parts.items()}, episode.where)
+            if not episode.terminated:
+                final = seen[-1:]
+            elif finals is not None and taken < len(finals):
+                final, taken = read_rows(finals, taken, taken + 1).astype(seen.dtype), taken + 1
+            else:
+                final = seen[-1:]
+            yield _episode_block(episode, seen[: episode.rows], final, action, reward)
+        source.arrays |= {k: np.concatenate(v) for k, v in endings.items() if v}
+        source.arrays["lengths"] = np.array(lengths)
+
+    if carried is not None and not lost:
+        columns = transition_columns(obs.held, action, reward)
+        restored = carried.restore("d3rlpy", rows, lambda: gathered(read(), columns))
+        if restored is not None:
+            return restored
+    notes = [f"{number} episodes of d3rlpy 2; the final observations of terminated ones are not in "
+             "the file: obs_next is obs there, and nothing is bootstrapped from it"]  # fmt: skip
+    if skipped:
+        notes.append(f"{skipped} episodes of one row, which hold no transition")
+    columns = transition_columns(obs.held, action, reward)
+    return Trajectories(
+        format="d3rlpy", rows=rows, columns=columns, read=lambda: gathered(read(), columns),
+        task=task, source=source, layout=None if obs.single else obs.layout, notes=notes,
+        facts={"format": "d3rlpy", "version": 2, "episodes": number},
+    )  # fmt: skip
+
+
+def _episode_block(
+    episode: _Episode,
+    obs: Array,
+    final: Array,
+    action: tuple[tuple[int, ...], np.dtype[Any]],
+    reward: np.dtype[Any],
+) -> Block:
+    rows = episode.rows
+    acts = exactly(read_rows(episode.actions, 0, rows), action[1], f"{episode.where}: actions")
+    rews = exactly(read_rows(episode.rewards, 0, rows), reward, f"{episode.where}: rewards")
+    terminated, truncated = np.zeros(rows, np.bool_), np.zeros(rows, np.bool_)
+    (terminated if episode.terminated else truncated)[-1] = True
+    return {
+        "obs": obs, "act": acts.reshape(rows, *action[0]), "rew": rews.reshape(rows),
+        "terminated": terminated, "truncated": truncated, "done": terminated | truncated,
+        "obs_next": np.concatenate([obs[1:], final]),
+    }  # fmt: skip
+
+
+# --- version 1 -------------------------------------------------------------------------------
+
+
+def _version_1(path: Path, root: h5py.File, task: str | None, rewards: str) -> Trajectories:
+    items = {name: plain(root, name) for name in V1_KEYS}
+    size = len(items["rewards"]) if items["rewards"].shape else 0
+    if size == 0 or any(item.shape[:1] != (size,) for item in items.values()):
+        shapes = ", ".join(f"{name} {item.shape}" for name, item in items.items())
+        raise DatasetError(f"{path}: its columns differ in length or are empty: {shapes}.")
+    given = read_plain(items["rewards"]).reshape(-1)
+    terminals = _flags(path, items["terminals"], size)
+    ends = terminals.copy()
+    if "episode_terminals" in root:
+        ends |= _flags(path, plain(root, "episode_terminals"), size)
+    ends[-1] = True
+    last = np.flatnonzero(ends)
+    first = np.concatenate([[0], last[:-1] + 1])
+    if rewards == "auto":
+        rewards = "shifted" if not given[first].any() and given.any() else "aligned"
+    shifted = rewards == "shifted"
+    # aligned: a terminated episode's last row is a transition, whose final observation is lost
+    kept = ~ends if shifted else ~ends | terminals
+    rows = int(np.count_nonzero(kept))
+    if rows == 0:
+        raise DatasetError(f"{path}: its {len(last)} episodes hold no transition.")
+    obs, acts = items["observations"], items["actions"]
+    parts = Parts({"": (obs.shape[1:], obs.dtype)}, "obs")
+    whole = acts.dtype.kind in "iub" and acts.shape[1:] in ((), (1,))
+    shape = () if whole else acts.shape[1:] or (1,)
+    action = (shape, held_dtype(acts.dtype, "act"))
+    reward = held_dtype(given.dtype, "rew")
+    columns = transition_columns(parts.held, action, reward)
+
+    def read() -> Iterator[Block]:
+        step, begin = block_rows(columns), 0
+        while begin < size:  # whole episodes
+            stop = int(last[np.searchsorted(last, min(begin + step, size) - 1)]) + 1
+            keep = kept[begin:stop]
+            seen = parts.hold({"": read_rows(obs, begin, stop)}, str(path))
+            following = np.concatenate([seen[1:], seen[-1:]])
+            earned = np.append(given[begin + 1 : stop], 0) if shifted else given[begin:stop]
+            terminated = terminals[begin:stop].copy()
+            over = ends[begin:stop].copy()
+            if shifted:  # the row before the last one is the one that ends
+                terminated = np.append(terminated[1:], False)
+                over = np.append(over[1:], False)
+            else:
+                following[ends[begin:stop]] = seen[ends[begin:stop]]
+                over |= np.append(over[1:] & ~terminated[1:], False)
+            made = {
+                "obs": seen, "act": exactly(read_rows(acts, begin, stop), action[1], str(path)),
+                "rew": exactly(earned, reward, str(path)), "terminated": terminated,
+                "truncated": over & ~terminated, "done": over, "obs_next": following,
+            }  # fmt: skip
+            block = {name: values[keep] for name, values in made.items()}
+            block["act"] = block["act"].reshape(len(block["rew"]), *shape)
+            begin = stop
+            if len(block["rew"]):
+                yield block
+
+    found = "each row has the reward for reaching it, and an episode's last row only its final " \
+            "observation" if shifted else "each row has the reward for leaving it"  # fmt: skip
+    return Trajectories(
+        format="d3rlpy", rows=rows, columns=columns, read=read, task=task,
+        facts={"format": "d3rlpy", "version": 1, "rewards": rewards, "episodes": len(last)},
+        notes=[f"{size} rows of {len(last)} episodes of d3rlpy 1: {found}"],
+    )  # fmt: skip
+
+
+def _flags(path: Path, item: h5py.Dataset, size: int) -> Array:
+    values = read_plain(item).reshape(-1)
+    if len(values) != size or ((values != 0) & (values != 1)).any():
+        raise DatasetError(f"{path}: {item.name} is not {size} values of 0 or 1.")
+    return values.astype(np.bool_)
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def write_d3rlpy(given: Trajectories, path: Path, blocks: Iterator[Block]) -> None:
+    """Write what d3rlpy 2's ``ReplayBuffer.load`` reads, to `path`, which is a temporary file's.
+
+    Rewards keep their dtype: d3rlpy makes batches of float32 of them, but loads what is there.
+    """
+    ours = given.source.document if given.source is not None else {}
+    ours = ours if ours.get("format") == "d3rlpy" else {}
+    endings = given.source.arrays if given.source is not None and ours else {}
+    place = Spillway(path)
+    try:
+        with h5py.File(place, "w") as root:
+            carried = CarriedWriter(root, given)
+            number, truncated = 0, 0
+            for episode in segments(blocks):
+                ended = bool(episode["terminated"][-1])
+                _write_episode(root, number, episode, ours, endings, truncated)
+                carried.add(episode)
+                if ended:
+                    carried.add_final(episode["obs_next"][-1])
+                number += 1
+                truncated += not ended
+                place.check()
+            carried.finish()
+            root.create_dataset("columns", data=list(V2_COLUMNS))
+            root.create_dataset("num_episodes", data=number)
+            root.create_dataset("version", data=V2_VERSION)
+        place.check()
+    finally:
+        place.close()
+
+
+def _write_episode(
+    root: h5py.File,
+    number: int,
+    episode: Block,
+    ours: dict[str, Any],
+    endings: dict[str, Array],
+    truncated: int,
+) -> None:
+    ended = bool(episode["terminated"][-1])
+    obs, rows = episode["obs"], len(episode["rew"])
+    act = episode["act"].reshape(rows, -1) if episode["act"].ndim < 2 else episode["act"]
+    rew = episode["rew"].reshape(rows, 1)
+    if ours:
+        act = act.astype(np.dtype(str(ours["actions"]))).reshape(rows, *ours["action_shape"])
+        rew = rew.astype(np.dtype(str(ours["rewards"]))).reshape(rows, *ours["reward_shape"])
+    if not ended:  # one more row, for the final observation alone
+        obs = np.concatenate([obs, episode["obs_next"][-1:]])
+        one = slice(truncated, truncated + 1)
+        spare = {k: v[one] for k, v in endings.items() if k != "lengths"}
+        act = np.concatenate([act, spare.get("last_actions", np.zeros_like(act[:1]))])
+        rew = np.concatenate([rew, spare.get("last_rewards", np.zeros_like(rew[:1]))])
+    if ours.get("parts"):
+        for j, part in enumerate(apart(obs, ours["parts"]).values()):
+            root.create_dataset(f"observations_{number}_{j}", data=part)
+    else:
+        dtype = np.dtype(str(ours["obs"])) if ours else obs.dtype
+        root.create_dataset(f"observations_{number}", data=obs.astype(dtype))
+    root.create_dataset(f"actions_{number}", data=act)
+    root.create_dataset(f"rewards_{number}", data=rew)
+    root.create_dataset(f"terminated_{number}", data=ended)
