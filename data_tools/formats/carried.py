@@ -36,7 +36,8 @@ class CarriedWriter:
         self._group, self._given = parent.create_group(GROUP), given
         self._row = 0
         self._finals = 0
-        self._lacking = [*FLAGS, *(name for name in given.others if name not in set(native))]
+        self._native = [*native]
+        self._lacking = [*FLAGS, *(name for name in given.others if name not in self._native)]
         for name in self._lacking:
             shape, dtype = given.columns[name]
             self._group.create_dataset(
@@ -66,6 +67,7 @@ class CarriedWriter:
             "version": VERSION,
             "rows": given.rows,
             "columns": [[n, s.str, list(shape)] for n, (shape, s) in given.columns.items()],
+            "native": self._native,
             "stack_num": given.stack_num,
             "layout": given.layout,
             "task": given.task,
@@ -84,6 +86,7 @@ class Carried:
     Attributes:
         document: The JSON document.
         finals: The last observations of some episodes, or None.
+        native: The columns beyond the usual ones that the format itself holds.
     """
 
     def __init__(self, group: h5py.Group) -> None:
@@ -96,6 +99,7 @@ class Carried:
                 "package wrote it."
             )
         self.finals = plain(group, "finals") if "finals" in group else None
+        self.native = [str(name) for name in self.document.get("native", ())]
 
     def restore(
         self,
@@ -136,6 +140,9 @@ class Carried:
                     column: read_rows(item, row, stop) for column, item in carried.items()
                 }
                 block["done"] = block["terminated"] | block["truncated"]
+                missing = [column for column in columns if column not in block]
+                if missing:
+                    raise DatasetError(f"{where} lacks {', '.join(missing)}, which it once had.")
                 yield {
                     column: _as_before(where, column, block[column], stop - row, *columns[column])
                     for column in columns

@@ -13,10 +13,11 @@ from data_tools.d4rl import NEEDED, OPTIONAL, read_d4rl
 from data_tools.flat_layout import COLUMNS, open_file, read_rows
 from data_tools.formats.carried import GROUP, Carried, CarriedWriter
 from data_tools.formats.places import Spillway
-from data_tools.formats.scalars import plain
+from data_tools.formats.scalars import plain, read_plain
 from data_tools.formats.trajectories import (
     PLAIN_KINDS,
     SIDE,
+    Array,
     Block,
     Source,
     Trajectories,
@@ -24,6 +25,7 @@ from data_tools.formats.trajectories import (
     transition_columns,
 )
 
+LARGEST_OTHER = 2**30
 HOLDER = "metadata"  # where D4RL's own files say how they were made
 NAMES = {
     "obs": "observations", "act": "actions", "rew": "rewards", "obs_next": "next_observations",
@@ -60,6 +62,7 @@ def _restored(root: h5py.File) -> Trajectories | None:
     group = root[HOLDER][GROUP]
     carried = Carried(group)
     items = {column: plain(root, name) for column, name in NAMES.items()}
+    items |= {name: plain(root, name.removeprefix(SIDE)) for name in carried.native}
     rows = len(items["rew"])
     if any(item.shape[:1] != (rows,) for item in items.values()):
         return None
@@ -80,13 +83,21 @@ def _foreign(
     notes = [facts.describe()]
     if changed:
         notes.append(f"its {HOLDER}/{GROUP} part does not fit the data any more and is left out")
-    side, others = {}, list[str]()
+    side, arrays, texts, others = {}, dict[str, Array](), dict[str, str](), list[str]()
 
     def visit(name: str, item: object) -> None:
         if name in (*NEEDED, *OPTIONAL) or not isinstance(item, h5py.Dataset):
             return
-        right = item.shape[:1] == (facts.rows,) and item.dtype.kind in PLAIN_KINDS
-        if right and facts.dropped == 0 and not name.startswith(HOLDER):
+        value = item[()] if item.shape == () and item.dtype.kind in "OS" else None
+        if name.startswith(f"{HOLDER}/{GROUP}/"):
+            return
+        if isinstance(value, bytes):
+            texts[name] = value.decode(errors="replace")
+        elif item.dtype.kind not in PLAIN_KINDS or item.nbytes > LARGEST_OTHER:
+            others.append(name)
+        elif item.shape[:1] != (facts.rows,):
+            arrays[f"other/{name}"] = read_plain(plain(root, name))
+        elif facts.dropped == 0:
             side[f"{SIDE}{name}"] = plain(root, name)
         else:
             others.append(name)
@@ -94,6 +105,10 @@ def _foreign(
     root.visititems(visit)
     if others:
         notes.append(f"left out: {', '.join(others[:12])}{', ...' if len(others) > 12 else ''}")
+    wide = {n: root[n].dtype for n in ("observations", "actions") if root[n].dtype != np.float32}
+    if wide:
+        listed = ", ".join(f"{name} {dtype}" for name, dtype in wide.items())
+        notes.append(f"converted to float32: {listed}")
     kinds = {name: (tuple(item.shape[1:]), item.dtype) for name, item in (columns | side).items()}
     found = transition_columns(kinds["obs"], kinds["act"], kinds["rew"][1])
     found |= {name: kinds[name] for name in side}
@@ -107,7 +122,7 @@ def _foreign(
     document = {"format": "d4rl", "timeouts": facts.timeouts, "dropped": facts.dropped}
     return Trajectories(
         format="d4rl", rows=facts.transitions, columns=found, read=read, task=task, facts=document,
-        source=Source(document) if side else None, notes=notes,
+        source=Source(document | {"texts": texts}, arrays), notes=notes,
     )  # fmt: skip
 
 
@@ -128,7 +143,9 @@ def write_d4rl(given: Trajectories, path: Path, blocks: Iterator[Block]) -> None
                 root.create_dataset(name, (given.rows,), np.bool_, track_times=False)
             for name in native:
                 _create(root, name.removeprefix(SIDE), given, name)
-            carried = CarriedWriter(root.create_group(HOLDER), given, native)
+            if ours and given.source is not None:
+                _give_back(root, given.source)
+            carried = CarriedWriter(root.require_group(HOLDER), given, native)
             row = 0
             for block in _marked(blocks):
                 stop = row + len(block["rew"])
@@ -152,6 +169,15 @@ def _create(root: h5py.File, name: str, given: Trajectories, column: str) -> Non
         name, (given.rows, *shape), dtype, track_times=False,
         **({"chunks": True, "compression": "gzip", "compression_opts": 1} if image else {}),
     )  # fmt: skip
+
+
+def _give_back(root: h5py.File, source: Source) -> None:
+    """Write what else the file held."""
+    for name, text in source.document.get("texts", {}).items():
+        root.create_dataset(str(name), data=str(text))
+    for name, values in source.arrays.items():
+        if name.startswith("other/"):
+            root.create_dataset(name.removeprefix("other/"), data=values)
 
 
 def _marked(blocks: Iterator[Block]) -> Iterator[Block]:

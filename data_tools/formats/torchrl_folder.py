@@ -189,6 +189,8 @@ def _read(
          "action": [action.dtype.str, list(action.shape[1:])],
          "reward": [reward.dtype.str, list(reward.shape[1:])]}
     )  # fmt: skip
+    if "terminated" not in after and "truncated" not in after:
+        notes.append("the dataset says that episodes end (done) but not why: as terminations")
     ends = set(np.cumsum([used[-1]] * (rows // used[-1])).tolist()) if len(used) > 1 else {rows}
 
     def read() -> Iterator[Block]:
