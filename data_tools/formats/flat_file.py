@@ -78,8 +78,7 @@ def _pickled(root: h5py.File) -> list[str]:
 
     def visit(name: str, item: Any) -> None:
         if isinstance(item, h5py.Dataset):
-            kind = item.attrs.get("__data_type__")
-            if kind not in ("ndarray", "Tensor"):
+            if item.attrs.get("__data_type__", "ndarray") not in ("ndarray", "Tensor"):
                 found.append(name)
 
     root.visititems(visit)
