@@ -145,8 +145,9 @@ def _infos(
             continue
         width = field.type.list_size if pa.types.is_fixed_size_list(field.type) else None
         text = (field.metadata or {}).get(b"shape")
-        shape = tuple(int(n) for n in text.split(b",") if n) if text else ()
-        shape = shape or (() if width is None else (width,))
+        shape = () if width is None else (width,)
+        if text is not None:
+            shape = tuple(int(n) for n in text.split(b",") if n)
         try:
             values = _numbers(part, shape, f"{where}: {name}")
         except DatasetError:
