@@ -20,14 +20,19 @@ import h5py
 from tqdm import tqdm
 
 from data_tools.command_line import ArgumentParser, run, terminate_cleanly
-from data_tools.flat_layout import DatasetError, open_file
+from data_tools.flat_layout import DatasetError, open_file, open_flat
 from data_tools.formats import (
     d3rlpy_file,
+    d3rlpy_version_1,
+    d3rlpy_writing,
     d4rl_file,
     flat_file,
+    flat_file_writing,
     minari_folder,
+    minari_writing,
     rl_unplugged,
     torchrl_folder,
+    torchrl_writing,
 )
 from data_tools.formats.places import appearing, check_place
 from data_tools.formats.trajectories import Block, Trajectories
@@ -85,7 +90,7 @@ def recognise(path: Path) -> str | None:
     if "_meta" in names:
         return "tianshou"
     if names.issuperset(d3rlpy_file.V2_KEYS) or (
-        names.issuperset(d3rlpy_file.V1_KEYS)
+        names.issuperset(d3rlpy_version_1.KEYS)
         and names & {"episode_terminals", "discrete_action", "create_mask"}
     ):
         return "d3rlpy"
@@ -132,7 +137,7 @@ def convert(
     if goal.resolve() == place.resolve() or place.resolve() in goal.resolve().parents:
         raise DatasetError(f"{goal}: the target lies in the source. Choose another place.")
     if target_format == "minari":
-        minari_folder.check_name(goal)
+        minari_writing.check_name(goal)
     check_place(goal, overwrite)
     options = {"task": task, "time_limit": time_limit, "rewards": rewards, "trust": trust}
     with _open(place, chosen, options) as given:
@@ -141,7 +146,7 @@ def convert(
         if echo is not None:
             for line in given.notes:
                 echo(line)
-        check_place(goal, overwrite, flat_file.expected_bytes(given))
+        check_place(goal, overwrite, flat_file_writing.expected_bytes(given))
         _write(given, goal, target_format, progress)
         return Conversion(goal, chosen, target_format, given.rows, given.facts, tuple(given.notes))
 
@@ -193,17 +198,17 @@ def _write(given: Trajectories, goal: Path, name: str, progress: bool) -> None:
         ) as bar:  # fmt: skip
             blocks = _counted(given.read(), bar)
             if name == "tianshou":
-                flat_file.write_tianshou(given, temporary, blocks)
-                with flat_file.open_flat(temporary):
+                flat_file_writing.write_tianshou(given, temporary, blocks)
+                with open_flat(temporary):
                     pass  # what was restored is a dataset again
             elif name == "minari":
-                minari_folder.write_minari(given, temporary, goal.name, blocks)
+                minari_writing.write_minari(given, temporary, goal.name, blocks)
             elif name == "d4rl":
                 d4rl_file.write_d4rl(given, temporary, blocks)
             elif name == "torchrl":
-                torchrl_folder.write_torchrl(given, temporary, blocks)
+                torchrl_writing.write_torchrl(given, temporary, blocks)
             else:
-                d3rlpy_file.write_d3rlpy(given, temporary, blocks)
+                d3rlpy_writing.write_d3rlpy(given, temporary, blocks)
 
 
 def _counted(blocks: Iterator[Block], bar: Any) -> Iterator[Block]:

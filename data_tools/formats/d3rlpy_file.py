@@ -1,11 +1,7 @@
-"""d3rlpy's HDF5 files: what ``ReplayBuffer.dump`` of version 2 writes, and version 1's MDPDataset.
+"""d3rlpy's HDF5 files: what ``ReplayBuffer.dump`` of version 2 writes.
 
-Version 2 stores episodes: as many observations as actions. A terminated episode's final observation
-is not in it; a truncated one's last row holds nothing but its final observation.
-
-Version 1 stores all rows one behind the other, with ``terminals`` and ``episode_terminals``. Made as
-its own collection and ``get_d4rl`` made it, each row holds the reward for *reaching* it (the first is
-0), and an episode's last row only its final observation (takuseno/d3rlpy, issues 98 and 135).
+It stores episodes: as many observations as actions. A terminated episode's final observation is not
+in it; a truncated one's last row holds nothing but its final observation.
 """
 
 from __future__ import annotations
@@ -19,24 +15,22 @@ import h5py
 import numpy as np
 
 from data_tools.flat_layout import DatasetError, open_file, read_rows
-from data_tools.formats.carried import GROUP, Carried, CarriedWriter
-from data_tools.formats.parts import Parts, apart
-from data_tools.formats.places import Spillway
+from data_tools.formats.carried import GROUP, Carried
+from data_tools.formats.d3rlpy_version_1 import KEYS as V1_KEYS
+from data_tools.formats.d3rlpy_version_1 import read_version_1
+from data_tools.formats.parts import Parts
 from data_tools.formats.scalars import plain, read_plain
 from data_tools.formats.trajectories import (
     Array,
     Block,
     Source,
     Trajectories,
-    block_rows,
     exactly,
     gathered,
     held_dtype,
-    segments,
     transition_columns,
 )
 
-V1_KEYS = ("observations", "actions", "rewards", "terminals")
 V2_KEYS = ("columns", "num_episodes")
 V2_COLUMNS = ("observations", "actions", "rewards", "terminated")
 V2_VERSION = "2.1"
@@ -63,16 +57,13 @@ def open_d3rlpy(
         if all(key in root for key in V2_KEYS):
             yield _version_2(path, root, task)
         elif all(key in root for key in V1_KEYS):
-            yield _version_1(path, root, task, rewards)
+            yield read_version_1(path, root, task, rewards)
         else:
             seen = ", ".join(list(root)[:12]) or "(none)"
             raise DatasetError(
                 f"{path} is no file of d3rlpy. Keys seen: {seen}. Expected {', '.join(V2_KEYS)} "
                 f"and episodes (version 2), or {', '.join(V1_KEYS)} (version 1)."
             )
-
-
-# --- version 2 -------------------------------------------------------------------------------
 
 
 class _Episode:
@@ -197,145 +188,3 @@ def _episode_block(
         "terminated": terminated, "truncated": truncated, "done": terminated | truncated,
         "obs_next": np.concatenate([obs[1:], final]),
     }  # fmt: skip
-
-
-# --- version 1 -------------------------------------------------------------------------------
-
-
-def _version_1(path: Path, root: h5py.File, task: str | None, rewards: str) -> Trajectories:
-    items = {name: plain(root, name) for name in V1_KEYS}
-    size = len(items["rewards"]) if items["rewards"].shape else 0
-    if size == 0 or any(item.shape[:1] != (size,) for item in items.values()):
-        shapes = ", ".join(f"{name} {item.shape}" for name, item in items.items())
-        raise DatasetError(f"{path}: its columns differ in length or are empty: {shapes}.")
-    given = read_plain(items["rewards"]).reshape(-1)
-    terminals = _flags(path, items["terminals"], size)
-    ends = terminals.copy()
-    if "episode_terminals" in root:
-        ends |= _flags(path, plain(root, "episode_terminals"), size)
-    ends[-1] = True
-    last = np.flatnonzero(ends)
-    first = np.concatenate([[0], last[:-1] + 1])
-    if rewards == "auto":
-        rewards = "shifted" if not given[first].any() and given.any() else "aligned"
-    shifted = rewards == "shifted"
-    # aligned: a terminated episode's last row is a transition, whose final observation is lost
-    kept = ~ends if shifted else ~ends | terminals
-    rows = int(np.count_nonzero(kept))
-    if rows == 0:
-        raise DatasetError(f"{path}: its {len(last)} episodes hold no transition.")
-    obs, acts = items["observations"], items["actions"]
-    parts = Parts({"": (obs.shape[1:], obs.dtype)}, "obs")
-    whole = acts.dtype.kind in "iub" and acts.shape[1:] in ((), (1,))
-    shape = () if whole else acts.shape[1:] or (1,)
-    action = (shape, held_dtype(acts.dtype, "act"))
-    reward = held_dtype(given.dtype, "rew")
-    columns = transition_columns(parts.held, action, reward)
-
-    def read() -> Iterator[Block]:
-        step, begin = block_rows(columns), 0
-        while begin < size:  # whole episodes
-            stop = int(last[np.searchsorted(last, min(begin + step, size) - 1)]) + 1
-            keep = kept[begin:stop]
-            seen = parts.hold({"": read_rows(obs, begin, stop)}, str(path))
-            following = np.concatenate([seen[1:], seen[-1:]])
-            earned = np.append(given[begin + 1 : stop], 0) if shifted else given[begin:stop]
-            terminated = terminals[begin:stop].copy()
-            over = ends[begin:stop].copy()
-            if shifted:  # the row before the last one is the one that ends
-                terminated = np.append(terminated[1:], False)
-                over = np.append(over[1:], False)
-            else:
-                following[ends[begin:stop]] = seen[ends[begin:stop]]
-                over |= np.append(over[1:] & ~terminated[1:], False)
-            made = {
-                "obs": seen, "act": exactly(read_rows(acts, begin, stop), action[1], str(path)),
-                "rew": exactly(earned, reward, str(path)), "terminated": terminated,
-                "truncated": over & ~terminated, "done": over, "obs_next": following,
-            }  # fmt: skip
-            block = {name: values[keep] for name, values in made.items()}
-            block["act"] = block["act"].reshape(len(block["rew"]), *shape)
-            begin = stop
-            if len(block["rew"]):
-                yield block
-
-    found = "each row has the reward for reaching it, and an episode's last row only its final " \
-            "observation" if shifted else "each row has the reward for leaving it"  # fmt: skip
-    return Trajectories(
-        format="d3rlpy", rows=rows, columns=columns, read=read, task=task,
-        facts={"format": "d3rlpy", "version": 1, "rewards": rewards, "episodes": len(last)},
-        notes=[f"{size} rows of {len(last)} episodes of d3rlpy 1: {found}"],
-    )  # fmt: skip
-
-
-def _flags(path: Path, item: h5py.Dataset, size: int) -> Array:
-    values = read_plain(item).reshape(-1)
-    if len(values) != size or ((values != 0) & (values != 1)).any():
-        raise DatasetError(f"{path}: {item.name} is not {size} values of 0 or 1.")
-    return values.astype(np.bool_)
-
-
-# --- writing ---------------------------------------------------------------------------------
-
-
-def write_d3rlpy(given: Trajectories, path: Path, blocks: Iterator[Block]) -> None:
-    """Write what d3rlpy 2's ``ReplayBuffer.load`` reads, to `path`, which is a temporary file's.
-
-    Rewards keep their dtype: d3rlpy makes batches of float32 of them, but loads what is there.
-    """
-    ours = given.source.document if given.source is not None else {}
-    ours = ours if ours.get("format") == "d3rlpy" else {}
-    endings = given.source.arrays if given.source is not None and ours else {}
-    place = Spillway(path)
-    try:
-        with h5py.File(place, "w") as root:
-            carried = CarriedWriter(root, given)
-            number, truncated = 0, 0
-            for episode in segments(blocks):
-                ended = bool(episode["terminated"][-1])
-                _write_episode(root, number, episode, ours, endings, truncated)
-                carried.add(episode)
-                if ended:
-                    carried.add_final(episode["obs_next"][-1])
-                number += 1
-                truncated += not ended
-                place.check()
-            carried.finish()
-            root.create_dataset("columns", data=list(V2_COLUMNS))
-            root.create_dataset("num_episodes", data=number)
-            root.create_dataset("version", data=V2_VERSION)
-        place.check()
-    finally:
-        place.close()
-
-
-def _write_episode(
-    root: h5py.File,
-    number: int,
-    episode: Block,
-    ours: dict[str, Any],
-    endings: dict[str, Array],
-    truncated: int,
-) -> None:
-    ended = bool(episode["terminated"][-1])
-    obs, rows = episode["obs"], len(episode["rew"])
-    act = episode["act"].reshape(rows, -1) if episode["act"].ndim < 2 else episode["act"]
-    rew = episode["rew"].reshape(rows, 1)
-    if ours:
-        act = act.astype(np.dtype(str(ours["actions"]))).reshape(rows, *ours["action_shape"])
-        rew = rew.astype(np.dtype(str(ours["rewards"]))).reshape(rows, *ours["reward_shape"])
-    if not ended:  # one more row, for the final observation alone
-        obs = np.concatenate([obs, episode["obs_next"][-1:]])
-        one = slice(truncated, truncated + 1)
-        spare = {k: v[one] for k, v in endings.items() if k != "lengths"}
-        act = np.concatenate([act, spare.get("last_actions", np.zeros_like(act[:1]))])
-        rew = np.concatenate([rew, spare.get("last_rewards", np.zeros_like(rew[:1]))])
-    if ours.get("parts"):
-        for j, part in enumerate(apart(obs, ours["parts"]).values()):
-            root.create_dataset(f"observations_{number}_{j}", data=part)
-    else:
-        dtype = np.dtype(str(ours["obs"])) if ours else obs.dtype
-        root.create_dataset(f"observations_{number}", data=obs.astype(dtype))
-    root.create_dataset(f"actions_{number}", data=act)
-    root.create_dataset(f"rewards_{number}", data=rew)
-    root.create_dataset(f"terminated_{number}", data=ended)

@@ -1,4 +1,4 @@
-"""Tianshou's HDF5 files: the flat ``ReplayBuffer`` layout, which is also written, and the vector one.
+"""Tianshou's HDF5 files: the flat ``ReplayBuffer`` layout and the vector one.
 
 Nothing is unpickled unless it is asked for. A ``VectorReplayBuffer`` file holds its data twice, as
 pickled sub-buffers and as the plain arrays of ``_meta``; only the latter are read.
@@ -15,29 +15,27 @@ from typing import Any
 import h5py
 import numpy as np
 
-from data_tools.flat_layout import COLUMNS, FLAGS, DatasetError, open_file, open_flat, read_rows
-from data_tools.flat_skeleton import Columns, lay_out
-from data_tools.formats.description import Description
-from data_tools.formats.places import Spillway
+from data_tools.flat_layout import (
+    COLUMNS,
+    FLAGS,
+    DatasetError,
+    open_file,
+    open_flat,
+    read_provenance,
+    read_rows,
+)
+from data_tools.flat_skeleton import Columns
+from data_tools.formats.flat_record import describe_file, read_source
 from data_tools.formats.scalars import (
-    decode_attribute,
-    encode_attributes,
-    leaves,
     plain,
     read_plain,
-    read_text,
-    same_attribute,
-    write_text,
 )
 from data_tools.formats.trajectories import (
     SIDE,
     Array,
     Block,
-    Source,
     Trajectories,
     block_rows,
-    row_bytes,
-    spans,
 )
 
 SOURCE = "source"
@@ -129,6 +127,12 @@ def _columns(
                 found[full] = plain(group, name)
 
     visit(meta, "")
+    _check_columns(path, found, int(capacity))
+    names = (*COLUMNS, *(name for name in found if name not in COLUMNS))
+    return {name: found[name] for name in names}, int(capacity), notes
+
+
+def _check_columns(path: Path, found: dict[str, Any], capacity: int) -> None:
     for name in COLUMNS:
         if name not in found:
             hint = " A buffer made with ignore_obs_next lacks it." if name == "obs_next" else ""
@@ -144,16 +148,9 @@ def _columns(
                 f"{path}: _meta/{name} has shape {item.shape} and dtype {item.dtype}. Expected "
                 f"{'one number' if flat else 'numbers'} in each of {capacity} rows (maxsize)."
             )
-    if (found["obs"].shape, found["obs"].dtype) != (
-        found["obs_next"].shape,
-        found["obs_next"].dtype,
-    ):
+    first, second = found["obs"], found["obs_next"]
+    if (first.shape, first.dtype) != (second.shape, second.dtype):
         raise DatasetError(f"{path}: obs and obs_next differ in shape or dtype.")
-    return (
-        {name: found[name] for name in (*COLUMNS, *(n for n in found if n not in COLUMNS))},
-        int(capacity),
-        notes,
-    )
 
 
 def _kinds(columns: dict[str, Any]) -> Columns:
@@ -203,14 +200,12 @@ def _flat(path: Path, root: h5py.File, trusted: list[str]) -> Trajectories:
     ranges = _ring(0, capacity, size, int(last[0]))
     source = None
     if SOURCE in root:
-        source, side = _read_source(root[SOURCE], size)
+        source, side = read_source(root[SOURCE], size)
         columns |= {f"{SIDE}{name}": item for name, item in side.items()}
     pickled = [name for name in UNNEEDED if name in root]
     others = [name for name in root if name not in (*READ, *UNNEEDED)]
     if pickled or others:
         notes.append(f"left out: {', '.join(pickled + others)}, which the transitions do not need")
-    from data_tools.flat_layout import read_provenance
-
     provenance = read_provenance(path)
     task = None if provenance is None else str(provenance["task"])
     layout = None if provenance is None else provenance["layout"]
@@ -270,184 +265,3 @@ def _vector(path: Path, root: h5py.File, trusted: list[str]) -> Trajectories:
         stack_num=int(root.attrs.get("stack_num", 1)),
         facts={"format": "tianshou", "buffer": "VectorReplayBuffer", "sub_buffers": number},
     )  # fmt: skip
-
-
-def describe_file(
-    root: h5py.File, columns: dict[str, Any], capacity: int, first_row: int, last_index: int
-) -> dict[str, Any]:
-    """What rebuilding a flat file needs beyond its transitions, JSON-able."""
-    groups = {"/": encode_attributes(root)}
-    for name in ("options", "_meta"):
-        groups[name] = encode_attributes(root[name]) if name in root else {}
-
-    def visit(name: str, item: Any) -> None:
-        if isinstance(item, h5py.Group):
-            groups[f"_meta/{name}"] = encode_attributes(item)
-
-    root["_meta"].visititems(visit)
-    compressed = [
-        name for name, item in columns.items()
-        if isinstance(item, h5py.Dataset) and item.chunks is not None
-    ]  # fmt: skip
-    tensors = [
-        name for name, item in columns.items()
-        if isinstance(item, h5py.Dataset) and item.attrs.get("__data_type__") == "Tensor"
-    ]  # fmt: skip
-    return {
-        "groups": groups, "capacity": capacity, "first_row": first_row, "last_index": last_index,
-        "compressed": compressed, "tensors": tensors,
-    }  # fmt: skip
-
-
-def _read_source(group: Any, rows: int) -> tuple[Source, dict[str, h5py.Dataset]]:
-    if not isinstance(group, h5py.Group):
-        raise DatasetError(f"{group.file.filename}: source is no group.")
-    arrays = leaves(group["arrays"]) if "arrays" in group else {}
-    side = leaves(group["rows"]) if "rows" in group else {}
-    for item in side.values():
-        if item.shape[:1] != (rows,):
-            raise DatasetError(
-                f"{group.file.filename}: {item.name} has {len(item)} rows. Expected {rows}."
-            )
-    return Source(
-        read_text(group, "json"), {name: read_plain(item) for name, item in arrays.items()}
-    ), side
-
-
-# --- writing ---------------------------------------------------------------------------------
-
-
-def write_tianshou(given: Trajectories, path: Path, blocks: Iterator[Block]) -> None:
-    """Write the flat layout, straight to `path`, which is a temporary file's.
-
-    What once was a flat file becomes, attribute by attribute, that file again. The target is never
-    HDF5's to write to, so that a full disk is an error like any other.
-
-    Raises:
-        DatasetError: The rows are not as many as were announced, or not finite.
-        OSError: The file cannot be written.
-    """
-    record = given.flat or {}
-    inside = {n: column for n, column in given.columns.items() if not n.startswith(SIDE)}
-    images = [n for n, (shape, dtype) in inside.items() if dtype == np.uint8 and len(shape) > 1]
-    try:
-        capacity = int(record.get("capacity", given.rows))
-        first = int(record.get("first_row", 0))
-        compressed = [str(n) for n in record.get("compressed", images)]
-        tensors = [str(n) for n in record.get("tensors", [])]
-        last = int(record.get("last_index", given.rows - 1))
-        if not (given.rows <= capacity <= 2**48 and 0 <= first < capacity and last < given.rows):
-            raise ValueError(f"{capacity} rows from {first}")
-        if first and capacity != given.rows:
-            raise ValueError("a buffer that is not full begins at row 0")
-    except (TypeError, ValueError) as error:
-        raise DatasetError(f"what was recorded of the file is damaged: {error}.") from None
-    place = Spillway(path)
-    try:
-        lay_out(place, size=capacity, columns=inside, compressed=compressed)
-        place.check()
-        with h5py.File(place, "r+") as root:
-            provenance = _write_rows(place, root, given, blocks, capacity, first)
-            if record:
-                _restore(root, record, tensors, last, capacity)
-            elif given.stack_num != 1:
-                root.attrs["stack_num"] = given.stack_num
-                root["options"].attrs["stack_num"] = given.stack_num
-            if provenance is not None and not record:
-                root.attrs["provenance"] = provenance
-            if given.source is not None:
-                _write_source(root.require_group(SOURCE), given.source)
-        place.check()
-    finally:
-        place.close()
-
-
-def _write_rows(
-    place: Spillway,
-    root: h5py.File,
-    given: Trajectories,
-    blocks: Iterator[Block],
-    capacity: int,
-    first: int,
-) -> str | None:
-    """Write the rows and return the provenance, if the task is known."""
-    items = {}
-    for name, (shape, dtype) in given.columns.items():
-        if name.startswith(SIDE):
-            item = root.create_dataset(
-                name, (given.rows, *shape), dtype, chunks=True, compression="gzip",
-                track_times=False,
-            )  # fmt: skip
-            item.attrs["__data_type__"] = "ndarray"
-            items[name] = item
-        else:
-            items[name] = root["_meta"][name]
-    row, facts = 0, Description(given)
-    for block in blocks:
-        count = len(block["rew"])
-        if row + count > given.rows:
-            raise DatasetError(f"more than the announced {given.rows} transitions were found.")
-        _check_finite(block, row)
-        for name, values in block.items():
-            if name.startswith(SIDE):
-                items[name][row : row + count] = values
-                continue
-            low = (first + row) % capacity
-            fitting = min(count, capacity - low)
-            items[name][low : low + fitting] = values[:fitting]
-            if fitting < count:
-                items[name][: count - fitting] = values[fitting:]
-        facts.add(block)
-        row += count
-        place.check()
-    if row != given.rows:
-        raise DatasetError(f"{row} transitions were found. Expected {given.rows}.")
-    for start, stop in spans(capacity, {"_indices": ((), np.dtype(np.int64))}):
-        root["_indices"][start:stop] = np.arange(start, stop)
-    return facts.provenance()
-
-
-def _check_finite(block: Block, row: int) -> None:
-    for name in COLUMNS:
-        values = block[name]
-        if values.dtype.kind == "f" and not np.isfinite(values).all():
-            place = np.unravel_index(int(np.argmin(np.isfinite(values))), values.shape)
-            raise DatasetError(
-                f"{name} of transition {row + int(place[0])} is {values[place]}. Expected finite "
-                "numbers; cut such rows out first."
-            )
-
-
-def _restore(
-    root: h5py.File, record: dict[str, Any], tensors: list[str], last: int, capacity: int
-) -> None:
-    """Make attributes and buffer state what they were."""
-    where = "the recorded file"
-    for path, attributes in record.get("groups", {}).items():
-        if path != "/" and path.split("/")[0] not in ("_meta", "options"):
-            raise DatasetError(f"{where}: a group {path!r} that no buffer has.")
-        group = root if path == "/" else root.require_group(path)
-        wanted = {name: decode_attribute(value, where) for name, value in attributes.items()}
-        for name in [name for name in group.attrs if name not in wanted]:
-            del group.attrs[name]
-        for name, value in wanted.items():
-            if name not in group.attrs or not same_attribute(group.attrs[name], value):
-                group.attrs[name] = value
-    for name in tensors:
-        root["_meta"][name].attrs["__data_type__"] = "Tensor"
-    if last != capacity - 1:
-        root["last_index"][...] = [last]
-
-
-def _write_source(group: h5py.Group, source: Source) -> None:
-    write_text(group, "json", source.document)
-    for name, values in source.arrays.items():
-        item = group.create_dataset(f"arrays/{name}", data=values, track_times=False)
-        item.attrs["__data_type__"] = "ndarray"
-
-
-def expected_bytes(given: Trajectories) -> int:
-    """About how large the flat file gets; compressed columns count for nothing."""
-    images = [n for n, (s, d) in given.columns.items() if d == np.uint8 and len(s) > 1]
-    columns = {n: c for n, c in given.columns.items() if n not in images and not n.startswith(SIDE)}
-    return given.rows * (sum(row_bytes(*column) for column in columns.values()) + 8)

@@ -145,7 +145,7 @@ def _infos(
             continue
         width = field.type.list_size if pa.types.is_fixed_size_list(field.type) else None
         text = (field.metadata or {}).get(b"shape")
-        shape = () if width is None else (width,)
+        shape: tuple[int, ...] = () if width is None else (width,)
         if text is not None:
             shape = tuple(int(n) for n in text.split(b",") if n)
         try:

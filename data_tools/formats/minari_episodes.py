@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import h5py
@@ -15,6 +16,7 @@ from data_tools.formats.parts import Kind
 from data_tools.formats.scalars import encode_attributes, leaves, plain, read_plain
 from data_tools.formats.trajectories import Array
 
+Readers = dict[str, tuple[Kind, Callable[[], Array]]]
 LARGEST_IMAGE = 64 * 2**20  # pixels
 
 
@@ -36,10 +38,10 @@ class Episode:
         where: str,
         rows: int,
         attributes: dict[str, Any],
-        parts: dict[str, dict[str, tuple[Kind, Callable[[], Array]]]],
+        parts: dict[str, Readers],
         outcome: Callable[[str], Array],
         reward_dtype: np.dtype[Any],
-        info: dict[str, tuple[Kind, Callable[[], Array]]] | None,
+        info: Readers | None,
     ) -> None:
         self.where, self.rows, self.attributes = where, rows, attributes
         self.reward_dtype = reward_dtype
@@ -144,8 +146,8 @@ class Hdf5Episodes:
         }
         try:
             infos = leaves(group["infos"]) if isinstance(group.get("infos"), h5py.Group) else {}
-            info = {
-                name: ((item.shape[1:], item.dtype), lambda item=item: read_plain(item))
+            info: Readers | None = {
+                name: ((item.shape[1:], item.dtype), partial(read_plain, item))
                 for name, item in infos.items()
             }
         except DatasetError:

@@ -1,9 +1,9 @@
 """RL Unplugged's Atari data (Gulcehre et al. 2020, arXiv:2006.13888): TFRecord files, read only.
 
 By transition, a record holds ``o_t`` and ``o_tp1``, four frames each as PNG, the oldest first, and
-``a_t``, ``r_t`` (clipped) and ``d_t``, the discount, which is 0 where the game ended. By episode, it
-holds T single frames, ``actions``, ``unclipped_rewards``, ``clipped_rewards`` and ``discounts``: the
-last frame is what the last but one action led to, so that it makes T - 1 transitions.
+``a_t``, ``r_t`` (clipped) and ``d_t``, the discount, which is 0 where the game ended. By episode,
+it holds T single frames, ``actions``, ``unclipped_rewards``, ``clipped_rewards`` and ``discounts``:
+the last frame is what the last but one action led to, so that it makes T - 1 transitions.
 
 Both become single frames, uint8 (84, 84), which Tianshou stacks by four when it samples, as long as
 each record continues the one before. Where records are shuffled, stacks are stored.
@@ -164,16 +164,18 @@ def _transitions(path: Path, task: str | None) -> Trajectories:
         if waiting:
             yield joined(waiting)
 
-    how = (
-        f"single frames, stacked by {STACK} when sampled; the stacks of {wrong} rows near an "
-        "episode's begin show its first frame again, not what was before it"
-        if single else f"stacks of {STACK} frames, since most records do not continue the one before"
-    )  # fmt: skip
+    if single:
+        how = (
+            f"single frames, stacked by {STACK} when sampled; the stacks of {wrong} rows near an "
+            "episode's begin show its first frame again, not what was before it"
+        )
+    else:
+        how = f"stacks of {STACK} frames, since records do not continue the ones before"
     return Trajectories(
         format="rlu", rows=rows, columns=columns, read=read, task=task,
         stack_num=STACK if single else 1,
-        facts={"format": "rlu", "records": "transitions", "frames": "single" if single else "stacked",
-               "rewards": "clipped", "terminal": terminal},
+        facts={"format": "rlu", "records": "transitions", "rewards": "clipped",
+               "frames": "single" if single else "stacked", "terminal": terminal},
         notes=[f"{rows} transitions of RL Unplugged: {how}"],
     )  # fmt: skip
 
@@ -214,7 +216,8 @@ def _episodes(path: Path, task: str | None) -> Trajectories:
     if skipped:
         notes.append(f"{skipped} episodes of one frame, which hold no transition")
     return Trajectories(
-        format="rlu", rows=rows, columns=columns, read=read, task=task, stack_num=STACK, notes=notes,
+        format="rlu", rows=rows, columns=columns, read=read, task=task, stack_num=STACK,
+        notes=notes,
         facts={"format": "rlu", "records": "episodes", "frames": "single", "episodes": number},
     )  # fmt: skip
 

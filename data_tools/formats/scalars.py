@@ -17,7 +17,7 @@ LARGEST_TEXT = 64 * 2**20
 
 def encode_attributes(item: Any) -> dict[str, Any]:
     """The attributes of a group or dataset, JSON-able; those that are not plain are left out."""
-    encoded = {}
+    encoded: dict[str, Any] = {}
     for name, value in item.attrs.items():
         if isinstance(value, str):
             encoded[name] = {"text": value}
@@ -111,7 +111,7 @@ def leaves(group: h5py.Group, prefix: str = "") -> dict[str, h5py.Dataset]:
     Raises:
         DatasetError: One is a link or holds objects or text.
     """
-    found = {}
+    found: dict[str, h5py.Dataset] = {}
     for name in group:
         path = f"{prefix}{name}"
         link = group.get(name, getlink=True)

@@ -45,7 +45,7 @@ def leaf_spaces(space: dict[str, Any], prefix: str = "") -> dict[str, dict[str, 
         return {prefix: space}
     inner = space["subspaces"]
     named = inner.items() if isinstance(inner, dict) else enumerate(inner)
-    found = {}
+    found: dict[str, dict[str, Any]] = {}
     for name, part in named:
         found |= leaf_spaces(part, f"{prefix}/{name}" if prefix else str(name))
     return found

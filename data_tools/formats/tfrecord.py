@@ -53,7 +53,8 @@ def open_compressed(path: Path) -> IO[bytes]:
     """Open a file that may be compressed with gzip."""
     with open(path, "rb") as file:
         compressed = file.read(2) == b"\x1f\x8b"
-    return gzip.open(path, "rb") if compressed else open(path, "rb")
+    opened: Any = gzip.open(path, "rb") if compressed else open(path, "rb")
+    return opened  # type: ignore[no-any-return]
 
 
 def records(path: Path) -> Iterator[bytes]:

@@ -13,15 +13,13 @@ import math
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-import h5py
 import numpy as np
 
 from data_tools.flat_layout import DatasetError, open_file
-from data_tools.formats.carried import FILE, GROUP, Carried, CarriedWriter
-from data_tools.formats.parts import Parts, apart
-from data_tools.formats.places import Spillway
+from data_tools.formats.carried import FILE, GROUP, Carried
+from data_tools.formats.parts import Parts
 from data_tools.formats.trajectories import (
     SIDE,
     Array,
@@ -81,7 +79,7 @@ def open_torchrl(
         trust: Take a folder that also has pickled parts; they are left out.
 
     Raises:
-        DatasetError: It is not one, its files do not fit its ``meta.json``, or it has pickled parts.
+        DatasetError: It is not one, its files do not fit its ``meta.json``, or some are pickled.
     """
     folder = storage_folder(path)
     if folder is None:
@@ -134,7 +132,7 @@ def _mapped(root: Path, file: Path, about: dict[str, Any]) -> Array:
     size = math.prod(shape) * dtype.itemsize
     if min(shape, default=0) < 0 or file.stat().st_size < size:
         raise DatasetError(
-            f"{file} has {file.stat().st_size} bytes. Expected {size}, for {list(shape)} of {dtype}."
+            f"{file} has {file.stat().st_size} bytes. Expected {size}: {list(shape)} of {dtype}."
         )
     if size == 0:
         return np.zeros(shape, dtype)
@@ -178,7 +176,8 @@ def _read(
     shape = () if whole else action.shape[1:] or (1,)
     act = (shape, held_dtype(action.dtype, "act"))
     kept = {n: v for n, v in flat.items()
-            if not n.startswith("next/") and n not in (*seen, *FLAGS, "action", "reward")}  # fmt: skip
+            if not n.startswith("next/")
+            and n not in (*seen, *FLAGS, "action", "reward")}  # fmt: skip
     lost = [n for n in after if n not in (*seen, *FLAGS, "reward")]
     if lost:
         kept |= {f"next/{n}": after[n] for n in lost}
@@ -263,119 +262,3 @@ def _outcomes(after: dict[str, Array], start: int, stop: int) -> tuple[Array, Ar
     if terminated is None:
         terminated = np.zeros_like(truncated) if done is None else done & ~truncated
     return terminated, truncated
-
-
-# --- writing ---------------------------------------------------------------------------------
-
-
-def write_torchrl(given: Trajectories, folder: Path, blocks: Iterator[Block]) -> None:
-    """Write a folder that ``TensorDict.load_memmap`` opens into `folder`, a temporary one.
-
-    ``next`` has ``truncated`` where only the end of the data cuts an episode, too. ``episode``
-    numbers the episodes, as TorchRL's own offline datasets do.
-    """
-    ours = given.source.document if given.source is not None else {}
-    ours = ours if ours.get("format") == "torchrl" else {}
-    native = [n for n in given.others if ours and n.startswith(SIDE)]
-    beside = Spillway(folder / FILE)
-    try:
-        with h5py.File(beside, "w") as other, _Writer(folder, given.rows) as writer:
-            carried = CarriedWriter(other, given, native)
-            episode = 0
-            for block in _marked(blocks):
-                writer.add(_tensors_of(block, ours, native))
-                ends = block["ends"]
-                if f"{SIDE}episode" not in native:
-                    numbers = episode + np.cumsum(np.concatenate([[False], ends[:-1]]))
-                    writer.add({"episode": numbers.astype(np.int64)})
-                    episode = int(numbers[-1]) + int(ends[-1])
-                carried.add(block)
-                beside.check()
-            carried.finish()
-        beside.check()
-    finally:
-        beside.close()
-
-
-def _marked(blocks: Iterator[Block]) -> Iterator[Block]:
-    waiting: list[Block] = []
-
-    def originals() -> Iterator[Block]:
-        for block in blocks:
-            waiting.append(block)
-            yield block
-
-    for marked in mark_breaks(originals()):
-        yield waiting.pop(0) | {"ends": marked["done"], "cuts": marked["truncated"]}
-
-
-def _tensors_of(block: Block, ours: dict[str, Any], native: list[str]) -> dict[str, Array]:
-    rows = len(block["rew"])
-    found: dict[str, Array] = {}
-    if ours and not ours["single"]:
-        for name, part in apart(block["obs"], ours["layout"]).items():
-            found[name] = part
-        for name, part in apart(block["obs_next"], ours["layout"]).items():
-            found[f"next/{name}"] = part
-    else:
-        name = ours["observations"][0] if ours else "observation"
-        found[name], found[f"next/{name}"] = block["obs"], block["obs_next"]
-        if ours:
-            dtype, shape = np.dtype(ours["layout"][0]["dtype"]), ours["layout"][0]["shape"]
-            for key in (name, f"next/{name}"):
-                found[key] = found[key].astype(dtype).reshape(rows, *shape)
-    action, reward = block["act"], block["rew"].reshape(rows, 1)
-    if ours:
-        action = action.astype(np.dtype(ours["action"][0])).reshape(rows, *ours["action"][1])
-        reward = reward.astype(np.dtype(ours["reward"][0])).reshape(rows, *ours["reward"][1])
-    found |= {"action": action, "next/reward": reward}
-    for name, values in (("done", block["ends"]), ("terminated", block["terminated"]),
-                         ("truncated", block["cuts"])):  # fmt: skip
-        found[f"next/{name}"] = values.reshape(rows, 1)
-        found[name] = np.zeros((rows, 1), np.bool_)
-    return found | {name.removeprefix(SIDE): block[name] for name in native}
-
-
-class _Writer:
-    """Raw files, and the ``meta.json`` of each level at the end."""
-
-    def __init__(self, folder: Path, rows: int) -> None:
-        self._folder, self._rows = folder, rows
-        self._files: dict[str, IO[bytes]] = {}
-        self._kinds: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
-
-    def __enter__(self) -> _Writer:
-        return self
-
-    def __exit__(self, kind: object, error: object, traceback: object) -> None:
-        for file in self._files.values():
-            file.close()
-        if error is None:
-            self._finish("")
-
-    def add(self, tensors: dict[str, Array]) -> None:
-        """Append rows."""
-        for name, values in tensors.items():
-            if name not in self._files:
-                path = self._folder / f"{name}.memmap"
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._files[name] = open(path, "wb")
-                self._kinds[name] = (values.shape[1:], values.dtype)
-            self._files[name].write(np.ascontiguousarray(values).data)
-
-    def _finish(self, prefix: str) -> None:
-        names = {name.removeprefix(prefix) for name in self._kinds if name.startswith(prefix)}
-        meta: dict[str, Any] = {}
-        for name in sorted(n for n in names if "/" not in n):
-            shape, dtype = self._kinds[prefix + name]
-            meta[name] = {
-                "device": "cpu", "shape": [self._rows, *shape], "dtype": f"torch.{dtype.name}",
-                "is_nested": False,
-            }  # fmt: skip
-        for name in sorted({n.split("/")[0] for n in names if "/" in n}):
-            meta[name] = {"type": "TensorDict"}
-            self._finish(f"{prefix}{name}/")
-        meta |= {"shape": [self._rows], "device": "cpu", "_type": TENSOR_DICT}
-        folder = self._folder / prefix
-        folder.mkdir(parents=True, exist_ok=True)
-        (folder / META).write_text(json.dumps(meta))

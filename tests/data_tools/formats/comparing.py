@@ -91,7 +91,8 @@ def drive(buffer, steps, lanes=None, seed=0, ended=True):
         made = {
             "obs": obs, "act": random.integers(0, 3, count), "rew": random.normal(size=count),
             "terminated": terminated, "truncated": truncated, "obs_next": after,
-            "info": Batch(step=np.full(count, step)), "policy": Batch(logp=random.normal(size=count)),
+            "info": Batch(step=np.full(count, step)),
+            "policy": Batch(logp=random.normal(size=count)),
         }  # fmt: skip
         if lanes is None:
             made = {name: value[0] for name, value in made.items()}

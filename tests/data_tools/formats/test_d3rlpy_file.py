@@ -36,7 +36,8 @@ def version_1(path, *, shifted=True, **changes):
     if shifted:
         reward[[0, 4, 7]] = 0.0
     columns = {
-        "observations": obs.astype(np.float32), "actions": np.arange(12, dtype=np.int32)[:, None] % 2,
+        "observations": obs.astype(np.float32),
+        "actions": np.arange(12, dtype=np.int32)[:, None] % 2,
         "rewards": reward, "terminals": terminals, "episode_terminals": ends,
         "discrete_action": True,
     }  # fmt: skip
@@ -99,7 +100,7 @@ def test_version_1_refusals(tmp_path):
 
 @needs(REAL)
 def test_a_real_file_of_version_1(tmp_path):
-    """Each reward of CartPole is 1 but the first of each episode, which belongs to no transition."""
+    """Rewards of CartPole are 1; the first of each episode belongs to no transition."""
     with h5py.File(REAL) as root:
         rows, episodes = len(root["rewards"]), int(root["episode_terminals"][()].sum())
         obs, ends = root["observations"][()], root["episode_terminals"][()].astype(bool)
@@ -121,7 +122,8 @@ random = np.random.default_rng(0)
 kind, folder = sys.argv[2], sys.argv[1]
 def obs(n):
     if kind == "tuple":
-        return [random.normal(size=(n, 3)).astype(np.float32), random.normal(size=(n, 2, 2)).astype(np.float32)]
+        shapes = (n, 3), (n, 2, 2)
+        return [random.normal(size=shape).astype(np.float32) for shape in shapes]
     if kind == "picture":
         return random.integers(0, 256, (n, 1, 8, 8), dtype=np.uint8)
     return random.normal(size=(n, 3)).astype(np.float32)

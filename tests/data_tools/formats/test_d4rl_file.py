@@ -58,8 +58,11 @@ def test_the_columns_of_a_whole_file(tmp_path):
 def test_flags_as_float64_and_rewards_as_a_matrix(tmp_path):
     given = write(tmp_path / "d4rl.hdf5")
     expected = converted(tmp_path)
-    odd = {"terminals": given["terminals"].astype(np.float64)[:, None],
-           "timeouts": given["timeouts"].astype(np.float32), "rewards": given["rewards"][:, None]}  # fmt: skip
+    odd = {
+        "terminals": given["terminals"].astype(np.float64)[:, None],
+        "timeouts": given["timeouts"].astype(np.float32),
+        "rewards": given["rewards"][:, None],
+    }
     write(tmp_path / "d4rl.hdf5", **odd)
     found = converted(tmp_path)
     for name in ("obs", "act", "rew", "terminated", "truncated", "obs_next"):

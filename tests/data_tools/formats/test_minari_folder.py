@@ -26,7 +26,9 @@ SPACES = {
         gym.spaces.Dict(
             {
                 "goal": gym.spaces.Box(-9, 9, (2, 2), np.float64),
-                "inner": gym.spaces.Dict({"kind": gym.spaces.Discrete(5), "on": gym.spaces.MultiBinary(3)}),
+                "inner": gym.spaces.Dict(
+                    {"kind": gym.spaces.Discrete(5), "on": gym.spaces.MultiBinary(3)}
+                ),
                 "pair": gym.spaces.Tuple((BOX, gym.spaces.Box(0, 9, (), np.int64))),
             }
         ),

@@ -51,7 +51,7 @@ def test_transitions_in_disorder_keep_their_stacks(tmp_path):
     examples, seen = tfrecords.transitions((10, 10), (True, True))
     order = np.random.default_rng(0).permutation(20)
     path = tfrecords.write(tmp_path / "shard", [examples[i] for i in order])
-    buffer, result = converted(path, tmp_path)
+    buffer, _ = converted(path, tmp_path)
     assert (buffer.obs.shape, buffer.stack_num) == ((20, 4, 84, 84), 1)
     for row, number in enumerate(order):
         game, step = divmod(number, 10)

@@ -163,7 +163,8 @@ obs = torch.randn(13, 3)
 done = (torch.arange(12) == 4).unsqueeze(1)
 td = TensorDict({
     "observation": obs[:-1], "action": torch.randint(0, 4, (12,)),
-    "next": TensorDict({"observation": obs[1:].clone(), "reward": torch.randn(12, 1, dtype=torch.float64),
+    "next": TensorDict({
+        "observation": obs[1:].clone(), "reward": torch.randn(12, 1, dtype=torch.float64),
         "done": done, "terminated": done & False, "truncated": done.clone()}, [12]),
 }, [12])
 td["next", "observation"][4] = 9.0
