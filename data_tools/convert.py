@@ -140,15 +140,20 @@ def convert(
         minari_writing.check_name(goal)
     check_place(goal, overwrite)
     options = {"task": task, "time_limit": time_limit, "rewards": rewards, "trust": trust}
-    with _open(place, chosen, options) as given:
-        if task is not None and given.task is None:
-            given.task = task
-        if echo is not None:
-            for line in given.notes:
-                echo(line)
-        check_place(goal, overwrite, flat_file_writing.expected_bytes(given))
-        _write(given, goal, target_format, progress)
-        return Conversion(goal, chosen, target_format, given.rows, given.facts, tuple(given.notes))
+    try:
+        with _open(place, chosen, options) as given:
+            if task is not None and given.task is None:
+                given.task = task
+            if echo is not None:
+                for line in given.notes:
+                    echo(line)
+            check_place(goal, overwrite, flat_file_writing.expected_bytes(given))
+            _write(given, goal, target_format, progress)
+    except MemoryError:
+        raise DatasetError(
+            f"{place} does not fit into memory: it is too large, or its sizes are made up."
+        ) from None
+    return Conversion(goal, chosen, target_format, given.rows, given.facts, tuple(given.notes))
 
 
 def _check_formats(
@@ -197,18 +202,31 @@ def _write(given: Trajectories, goal: Path, name: str, progress: bool) -> None:
             disable=not progress,
         ) as bar:  # fmt: skip
             blocks = _counted(given.read(), bar)
-            if name == "tianshou":
-                flat_file_writing.write_tianshou(given, temporary, blocks)
-                with open_flat(temporary):
-                    pass  # what was restored is a dataset again
-            elif name == "minari":
-                minari_writing.write_minari(given, temporary, goal.name, blocks)
-            elif name == "d4rl":
-                d4rl_file.write_d4rl(given, temporary, blocks)
-            elif name == "torchrl":
-                torchrl_writing.write_torchrl(given, temporary, blocks)
-            else:
-                d3rlpy_writing.write_d3rlpy(given, temporary, blocks)
+            try:
+                _write_as(given, goal, name, temporary, blocks)
+            except (KeyError, IndexError, TypeError, AttributeError) as error:
+                if given.source is None and given.flat is None:
+                    raise
+                raise DatasetError(
+                    f"what was recorded of the dataset that this once was is damaged: {error!r}."
+                ) from error
+
+
+def _write_as(
+    given: Trajectories, goal: Path, name: str, temporary: Path, blocks: Iterator[Block]
+) -> None:
+    if name == "tianshou":
+        flat_file_writing.write_tianshou(given, temporary, blocks)
+        with open_flat(temporary):
+            pass  # what was restored is a dataset again
+    elif name == "minari":
+        minari_writing.write_minari(given, temporary, goal.name, blocks)
+    elif name == "d4rl":
+        d4rl_file.write_d4rl(given, temporary, blocks)
+    elif name == "torchrl":
+        torchrl_writing.write_torchrl(given, temporary, blocks)
+    else:
+        d3rlpy_writing.write_d3rlpy(given, temporary, blocks)
 
 
 def _counted(blocks: Iterator[Block], bar: Any) -> Iterator[Block]:

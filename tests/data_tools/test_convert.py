@@ -12,7 +12,7 @@ from tianshou.data import Batch, ReplayBuffer
 
 from data_tools import convert as module
 from data_tools.convert import convert, recognise
-from data_tools.formats.carried import FILE
+from data_tools.formats.carried import FILE, CarriedWriter
 from data_tools.formats.scalars import read_text, write_text
 from data_tools.hdf5 import load_buffer, read_provenance
 from tests.data_tools.formats.comparing import NAMES, back, content, refused, stock, there
@@ -158,6 +158,44 @@ def test_not_finite_numbers_are_refused(tmp_path):
     with h5py.File(foreign, "r+") as root:
         root["rewards"][7] = np.nan
     refused(foreign, tmp_path / "x.hdf5", "rew of transition 7 is nan")
+
+
+def test_made_up_sizes_are_refused(tmp_path):
+    with h5py.File(tmp_path / "huge.hdf5", "w") as root:
+        for name, shape in (("observations", (2**44, 3)), ("actions", (2**44, 1))):
+            root.create_dataset(name, shape, np.float32, chunks=(1024, shape[1]))
+        for name in ("rewards", "terminals"):
+            root.create_dataset(name, (2**44,), np.float32, chunks=(1024,))
+    assert (tmp_path / "huge.hdf5").stat().st_size < 10_000
+    refused(tmp_path / "huge.hdf5", tmp_path / "x.hdf5", "does not fit into memory")
+    refused(tmp_path / "huge.hdf5", tmp_path / "x.hdf5", "claims", source_format="d3rlpy")
+
+
+def test_a_damaged_record_of_the_source_is_refused(tmp_path):
+    source = Transitions(20, 2, continuous=True).write(tmp_path / "made.hdf5")
+    with h5py.File(source, "r+") as root:
+        for format_name in ("minari", "torchrl", "d3rlpy"):
+            group = root.require_group("source")
+            if "json" in group:
+                del group["json"]
+            write_text(group, "json", {"format": format_name})
+            root.flush()
+            refused(source, tmp_path / NAMES[format_name], "recorded", target_format=format_name)
+
+
+def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, capsys):
+    source = Transitions(200, 2).write(tmp_path / "made.hdf5")
+    before = sorted(tmp_path.iterdir())
+
+    def interrupted(self, block):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(CarriedWriter, "add", interrupted)
+    for target in FORMATS:
+        place = tmp_path / NAMES[target]
+        assert module.main([str(source), str(place), "--to", target]) == 130
+        assert "nothing was written" in capsys.readouterr().err
+        assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
