@@ -147,7 +147,7 @@ def _version_2(path: Path, root: h5py.File, task: str | None) -> Trajectories:
             if not episode.terminated:
                 final = seen[-1:]
             elif finals is not None and taken < len(finals):
-                final, taken = read_rows(finals, taken, taken + 1).astype(seen.dtype), taken + 1
+                final, taken = _final(finals, taken, seen), taken + 1
             else:
                 final = seen[-1:]
             yield _episode_block(episode, seen[: episode.rows], final, action, reward)
@@ -169,6 +169,14 @@ def _version_2(path: Path, root: h5py.File, task: str | None) -> Trajectories:
         task=task, source=source, layout=None if obs.single else obs.layout, notes=notes,
         facts={"format": "d3rlpy", "version": 2, "episodes": number},
     )  # fmt: skip
+
+
+def _final(finals: h5py.Dataset, number: int, seen: Array) -> Array:
+    """The final observation that was carried along, shaped like those that were seen."""
+    final = read_rows(finals, number, number + 1)
+    if final.size != seen[:1].size:
+        raise DatasetError(f"{finals.file.filename}: {finals.name} has shape {finals.shape}.")
+    return exactly(final, seen.dtype, "a final observation").reshape(seen[:1].shape)
 
 
 def _episode_block(

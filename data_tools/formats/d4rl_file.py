@@ -23,6 +23,7 @@ from data_tools.formats.trajectories import (
     Trajectories,
     spans,
     transition_columns,
+    with_ends,
 )
 
 LARGEST_OTHER = 2**30
@@ -147,10 +148,10 @@ def write_d4rl(given: Trajectories, path: Path, blocks: Iterator[Block]) -> None
                 _give_back(root, given.source)
             carried = CarriedWriter(root.require_group(HOLDER), given, native)
             row = 0
-            for block in _marked(blocks):
+            for block in with_ends(blocks):
                 stop = row + len(block["rew"])
                 for column, name in (*NAMES.items(), *FLAG_NAMES.items()):
-                    root[name][row:stop] = block[column if column != "truncated" else "timeouts"]
+                    root[name][row:stop] = block[column if column != "truncated" else "cuts"]
                 for name in native:
                     root[name.removeprefix(SIDE)][row:stop] = block[name]
                 carried.add(block)
@@ -178,17 +179,3 @@ def _give_back(root: h5py.File, source: Source) -> None:
     for name, values in source.arrays.items():
         if name.startswith("other/"):
             root.create_dataset(name.removeprefix("other/"), data=values)
-
-
-def _marked(blocks: Iterator[Block]) -> Iterator[Block]:
-    """Blocks with "timeouts": truncated, or the end of the rows that continue one another."""
-    from data_tools.formats.trajectories import mark_breaks
-
-    def originals() -> Iterator[Block]:
-        for block in blocks:
-            waiting.append(block)
-            yield block
-
-    waiting: list[Block] = []
-    for marked in mark_breaks(originals()):
-        yield waiting.pop(0) | {"timeouts": marked["truncated"]}

@@ -35,20 +35,9 @@ from data_tools.formats.trajectories import (
 
 META = "meta.json"
 LARGEST_META = 64 * 2**20
-DTYPES = {
-    f"torch.{name}": np.dtype(name)
-    for name in (
-        "float64",
-        "float32",
-        "float16",
-        "int64",
-        "int32",
-        "int16",
-        "int8",
-        "uint8",
-        "bool",
-    )
-}
+KINDS = ("float64", "float32", "float16", "bool", *(f"{sign}int{bits}" for sign in ("", "u")
+         for bits in (8, 16, 32, 64)))  # fmt: skip
+DTYPES = {f"torch.{name}": np.dtype(name) for name in KINDS}
 FLAGS = ("done", "terminated", "truncated")
 TENSOR_DICT = "<class 'tensordict._td.TensorDict'>"
 MOST_LEVELS = 16

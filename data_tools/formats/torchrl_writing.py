@@ -19,7 +19,7 @@ from data_tools.formats.trajectories import (
     Array,
     Block,
     Trajectories,
-    mark_breaks,
+    with_ends,
 )
 
 
@@ -37,7 +37,7 @@ def write_torchrl(given: Trajectories, folder: Path, blocks: Iterator[Block]) ->
         with h5py.File(beside, "w") as other, _Writer(folder, given.rows) as writer:
             carried = CarriedWriter(other, given, native)
             episode = 0
-            for block in _marked(blocks):
+            for block in with_ends(blocks):
                 writer.add(_tensors_of(block, ours, native))
                 ends = block["ends"]
                 if f"{SIDE}episode" not in native:
@@ -50,18 +50,6 @@ def write_torchrl(given: Trajectories, folder: Path, blocks: Iterator[Block]) ->
         beside.check()
     finally:
         beside.close()
-
-
-def _marked(blocks: Iterator[Block]) -> Iterator[Block]:
-    waiting: list[Block] = []
-
-    def originals() -> Iterator[Block]:
-        for block in blocks:
-            waiting.append(block)
-            yield block
-
-    for marked in mark_breaks(originals()):
-        yield waiting.pop(0) | {"ends": marked["done"], "cuts": marked["truncated"]}
 
 
 def _tensors_of(block: Block, ours: dict[str, Any], native: list[str]) -> dict[str, Array]:

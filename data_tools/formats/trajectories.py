@@ -176,10 +176,12 @@ def gathered(blocks: Iterable[Block], columns: Columns) -> Iterator[Block]:
 
 def differs(first: Array, second: Array) -> npt.NDArray[np.bool_]:
     """Which rows of two equally shaped arrays differ in any bit."""
-    count = len(first)
-    views = [np.ascontiguousarray(part).reshape(count, -1).view(np.uint8) for part in
-             (first, second)]  # fmt: skip
-    return np.asarray((views[0] != views[1]).any(1))
+    if len(first) == 0:
+        return np.zeros(0, np.bool_)
+    left, right = (
+        np.ascontiguousarray(part).reshape(len(part), -1).view(np.uint8) for part in (first, second)
+    )
+    return np.asarray((left != right).any(1))
 
 
 def segments(blocks: Iterable[Block]) -> Iterator[Block]:
@@ -232,3 +234,16 @@ def mark_breaks(blocks: Iterable[Block]) -> Iterator[Block]:
 
 def _end(block: Block) -> None:
     block["truncated"][-1] = block["done"][-1] = True
+
+
+def with_ends(blocks: Iterable[Block]) -> Iterator[Block]:
+    """The same blocks, each with "ends" and "cuts": ``done`` and ``truncated`` of `mark_breaks`."""
+    waiting: list[Block] = []
+
+    def originals() -> Iterator[Block]:
+        for block in blocks:
+            waiting.append(block)
+            yield block
+
+    for marked in mark_breaks(originals()):
+        yield waiting.pop(0) | {"ends": marked["done"], "cuts": marked["truncated"]}

@@ -12,6 +12,7 @@ from tianshou.data import Batch, ReplayBuffer
 
 from data_tools import convert as module
 from data_tools.convert import convert, recognise
+from data_tools.formats import trajectories
 from data_tools.formats.carried import FILE, CarriedWriter
 from data_tools.formats.scalars import read_text, write_text
 from data_tools.hdf5 import load_buffer, read_provenance
@@ -49,6 +50,59 @@ def test_there_and_back_keeps_a_stock_buffer_whole(target, steps, tmp_path):
     assert (opened._insertion_idx, opened.stack_num) == (buffer._insertion_idx, 2)
     np.testing.assert_array_equal(opened.prev(np.arange(30)), buffer.prev(np.arange(30)))
     np.testing.assert_array_equal(opened.policy.logp, buffer.policy.logp)
+
+
+@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("rows", [1, 3])
+def test_small_blocks_make_the_same_files(made, rows, target, tmp_path, monkeypatch):
+    """However few rows are held at a time."""
+    (tmp_path / "whole").mkdir()
+    whole = there(made, target, tmp_path / "whole")
+    monkeypatch.setattr(trajectories, "BLOCK_BYTES", rows * 100)
+    foreign = there(made, target, tmp_path)
+    assert back(foreign, tmp_path).read_bytes() == made.read_bytes()
+    files = sorted(f.relative_to(whole) for f in whole.rglob("*") if f.is_file())
+    for name in files or [""]:
+        left, right = whole / name if files else whole, foreign / name if files else foreign
+        if left.suffix in (".hdf5", ".h5"):
+            assert content(left) == content(right)
+        else:
+            assert left.read_bytes() == right.read_bytes()
+
+
+RANDOM = np.random.default_rng(0)
+KINDS = {
+    "float64 actions": (
+        lambda i: np.array([-0.0 if i % 2 else 0.0, i]),
+        lambda i: np.array([i, 0.1]),
+    ),
+    "int32 actions": (lambda i: np.array([i, 2], np.int16), lambda i: np.int32(i)),
+    "half precision": (lambda i: np.full((2, 3), i, np.float16), lambda i: np.full(1, 0.3, "f4")),
+    "matrix actions": (lambda i: np.array([i, 0.5]), lambda i: np.full((2, 2), i, np.float32)),
+    "unsigned": (lambda i: np.array([i, 5], np.uint16), lambda i: np.float32(i / 7)),
+    "scalars": (lambda i: np.float32(i), lambda i: i % 2),
+    "broken chain": (lambda i: RANDOM.normal(size=2), lambda i: i % 2),
+}
+
+
+@pytest.mark.parametrize("target", FORMATS)
+@pytest.mark.parametrize("kind", list(KINDS))
+def test_every_kind_of_number_comes_back(kind, target, tmp_path):
+    obs, act = KINDS[kind]
+    buffer = ReplayBuffer(12)
+    for i in range(12):
+        buffer.add(
+            Batch(
+                obs=obs(i), act=act(i), rew=float(i), terminated=i == 5, truncated=i in (5, 8),
+                obs_next=obs(i + 1), info={},
+            )
+        )  # fmt: skip
+    path = tmp_path / "stock.hdf5"
+    buffer.save_hdf5(str(path))
+    with h5py.File(path, "r+") as root:
+        del root["_random_state"]
+    foreign = there(path, target, tmp_path)
+    assert content(back(foreign, tmp_path)) == content(path)
 
 
 def pictures(path, single):

@@ -35,11 +35,8 @@ def content(path, without=()):
         data = None
         if isinstance(item, h5py.Dataset):
             values = np.asarray(item[()])
-            data = (
-                item.dtype.str,
-                item.shape,
-                values.tobytes() if item.dtype != object else item[()],
-            )
+            held = values.tolist() if item.dtype == object else values.tobytes()
+            data = (item.dtype.str, item.shape, held)
         found[name] = (attributes(item), data)
 
     with h5py.File(path) as root:

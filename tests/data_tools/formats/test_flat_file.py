@@ -11,6 +11,7 @@ from tianshou.data import ReplayBuffer
 
 from data_tools.convert import convert
 from data_tools.flat_layout import COLUMNS
+from data_tools.formats import trajectories
 from data_tools.hdf5 import DatasetError, load_buffer
 from tests.data_tools.formats.comparing import (
     chronological,
@@ -24,7 +25,9 @@ from tests.data_tools.transitions import Transitions
 
 
 @pytest.mark.parametrize("steps", [1, 9, 10, 37], ids=["one", "part-filled", "full", "wrapped"])
-def test_a_vector_buffer_is_flattened_without_unpickling(steps, tmp_path, monkeypatch):
+@pytest.mark.parametrize("block_bytes", [100, 2**24])
+def test_a_vector_buffer_is_flattened_without_unpickling(steps, block_bytes, tmp_path, monkeypatch):
+    monkeypatch.setattr(trajectories, "BLOCK_BYTES", block_bytes)
     buffer = stock_vector(tmp_path / "vector.hdf5", 30, 3, steps)
     monkeypatch.setattr(pickle, "loads", None)
     result = convert(tmp_path / "vector.hdf5", tmp_path / "flat.hdf5")

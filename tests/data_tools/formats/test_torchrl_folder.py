@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from data_tools.convert import convert
+from data_tools.formats import trajectories
 from data_tools.hdf5 import load_buffer
 from tests.data_tools.formats.comparing import back, interpreter, refused, run_with, there
 from tests.data_tools.transitions import Transitions
@@ -72,7 +73,9 @@ def test_transitions_and_precision(tmp_path):
     assert np.flatnonzero(buffer.truncated).tolist() == [11]  # the end of the data is no death
 
 
-def test_a_batch_of_trajectories_and_a_break_without_a_flag(tmp_path):
+@pytest.mark.parametrize("block_bytes", [100, 2**24])
+def test_a_batch_of_trajectories_and_a_break_without_a_flag(block_bytes, tmp_path, monkeypatch):
+    monkeypatch.setattr(trajectories, "BLOCK_BYTES", block_bytes)
     given = {n: v.reshape(2, 6, *v.shape[1:]) for n, v in tensors().items()}
     buffer = loaded(write(tmp_path / "td", given, [2, 6]), tmp_path)
     assert np.flatnonzero(buffer.truncated).tolist() == [5, 11]
