@@ -34,7 +34,7 @@ from data_tools.formats import (
     torchrl_folder,
     torchrl_writing,
 )
-from data_tools.formats.places import appearing, check_place
+from data_tools.formats.places import appearing, check_place, deferred_interrupts
 from data_tools.formats.trajectories import Block, Trajectories
 
 SOURCES = ("tianshou", "minari", "d4rl", "torchrl", "d3rlpy", "rlu")
@@ -196,20 +196,19 @@ def _open(place: Path, name: str, options: dict[str, Any]) -> AbstractContextMan
 
 
 def _write(given: Trajectories, goal: Path, name: str, progress: bool) -> None:
-    with appearing(goal, folder=name in FOLDERS) as temporary:
-        with tqdm(
-            total=given.rows, desc="converting", unit="transition", unit_scale=True,
-            disable=not progress,
-        ) as bar:  # fmt: skip
-            blocks = _counted(given.read(), bar)
-            try:
-                _write_as(given, goal, name, temporary, blocks)
-            except (KeyError, IndexError, TypeError, AttributeError) as error:
-                if given.source is None and given.flat is None:
-                    raise
-                raise DatasetError(
-                    f"what was recorded of the dataset that this once was is damaged: {error!r}."
-                ) from error
+    bar = tqdm(
+        total=given.rows, desc="converting", unit="transition", unit_scale=True,
+        disable=not progress,
+    )  # fmt: skip
+    with appearing(goal, folder=name in FOLDERS) as temporary, bar, deferred_interrupts() as check:
+        try:
+            _write_as(given, goal, name, temporary, _counted(given.read(), bar, check))
+        except (KeyError, IndexError, TypeError, AttributeError) as error:
+            if given.source is None and given.flat is None:
+                raise
+            raise DatasetError(
+                f"what was recorded of the dataset that this once was is damaged: {error!r}."
+            ) from error
 
 
 def _write_as(
@@ -229,8 +228,9 @@ def _write_as(
         d3rlpy_writing.write_d3rlpy(given, temporary, blocks)
 
 
-def _counted(blocks: Iterator[Block], bar: Any) -> Iterator[Block]:
+def _counted(blocks: Iterator[Block], bar: Any, check: Callable[[], None]) -> Iterator[Block]:
     for block in blocks:
+        check()
         yield block
         bar.update(len(block["rew"]))
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import io
 import os
 import shutil
+import signal
 import tempfile
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from data_tools.command_line import TERMINATIONS
 from data_tools.files import replacing
 from data_tools.flat_layout import DatasetError
 
@@ -19,7 +22,8 @@ class Spillway(io.RawIOBase):
     """A file for HDF5 to write to that never fails it.
 
     HDF5 cannot handle a write that fails: it may crash the process at exit. So the first error is
-    kept, later writes are swallowed, and `check` raises it where Python can deal with it.
+    kept, later writes are swallowed, and `check` raises it where Python can deal with it. Use it
+    inside `deferred_interrupts`.
 
     Args:
         path: The file, made anew.
@@ -87,6 +91,39 @@ class Spillway(io.RawIOBase):
         """Close the file."""
         self._file.close()
         super().close()
+
+
+@contextmanager
+def deferred_interrupts() -> Iterator[Callable[[], None]]:
+    """Keep Ctrl-C and SIGTERM waiting while HDF5 calls a `Spillway`.
+
+    An exception that a signal's handler raises inside such a call passes through HDF5's own code,
+    which crashes.
+
+    Yields:
+        What the loop calls where an interrupt may come: it runs the handler of one that waits.
+    """
+    waiting: list[int] = []
+    previous: dict[int, Callable[[int, Any], Any]] = {}
+
+    def check() -> None:
+        if waiting:
+            number = waiting.pop()
+            waiting.clear()
+            previous[number](number, None)
+
+    if threading.current_thread() is threading.main_thread():
+        for caught in (signal.SIGINT, *TERMINATIONS):
+            handler = signal.getsignal(caught)
+            if callable(handler):
+                previous[caught] = handler
+                signal.signal(caught, lambda number, frame: waiting.append(number))
+    try:
+        yield check
+        check()
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
 
 
 def check_place(path: Path, overwrite: bool, size: int = 0) -> None:

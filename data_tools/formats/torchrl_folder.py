@@ -41,6 +41,7 @@ DTYPES = {f"torch.{name}": np.dtype(name) for name in KINDS}
 FLAGS = ("done", "terminated", "truncated")
 TENSOR_DICT = "<class 'tensordict._td.TensorDict'>"
 MOST_LEVELS = 16
+ROWS_A_PASS = 65_536
 
 
 def storage_folder(path: Path) -> Path | None:
@@ -161,7 +162,11 @@ def _read(
         {"" if len(seen) == 1 else n: (flat[n].shape[1:], flat[n].dtype) for n in seen}, "obs"
     )
     action = flat["action"]
-    whole = action.dtype.kind in "iu" and action.shape[1:] in ((), (1,))
+    ours = (folder / FILE).exists()  # it then says what its actions are
+    choices = 0 if ours else _choices(action)
+    if choices:
+        notes.append(f"its actions are one-hot: they become numbers from 0 to {choices - 1}")
+    whole = bool(choices) or (action.dtype.kind in "iu" and action.shape[1:] in ((), (1,)))
     shape = () if whole else action.shape[1:] or (1,)
     act = (shape, held_dtype(action.dtype, "act"))
     kept = {n: v for n, v in flat.items()
@@ -175,7 +180,7 @@ def _read(
     source = Source(
         {"format": "torchrl", "observations": seen, "layout": obs.layout, "single": obs.single,
          "action": [action.dtype.str, list(action.shape[1:])],
-         "reward": [reward.dtype.str, list(reward.shape[1:])]}
+         "choices": choices, "reward": [reward.dtype.str, list(reward.shape[1:])]}
     )  # fmt: skip
     if "terminated" not in after and "truncated" not in after:
         notes.append("the dataset says that episodes end (done) but not why: as terminations")
@@ -193,7 +198,7 @@ def _read(
                 here, there = {"": here[seen[0]]}, {"": there[seen[0]]}
             yield {
                 "obs": obs.hold(here, str(path)), "obs_next": obs.hold(there, str(path)),
-                "act": exactly(np.asarray(action[start:stop]), act[1], f"{path}: action")
+                "act": exactly(_chosen(action[start:stop], choices), act[1], f"{path}: action")
                 .reshape(stop - start, *shape),
                 "rew": exactly(np.asarray(reward[start:stop]), columns["rew"][1], f"{path}: reward")
                 .reshape(stop - start),
@@ -204,7 +209,7 @@ def _read(
         raise DatasetError(
             f"{path}: its reward has shape {reward.shape}. Expected one a transition."
         )
-    if (folder / FILE).exists():
+    if ours:
         root = stack.enter_context(open_file(folder / FILE))
         if GROUP in root:
             restored = Carried(root[GROUP]).restore("torchrl", rows, read)
@@ -216,6 +221,21 @@ def _read(
         layout=None if obs.single else obs.layout, source=source,
         facts={"format": "torchrl"}, notes=notes,
     )  # fmt: skip
+
+
+def _choices(action: Array) -> int:
+    """The width of one-hot actions, which TorchRL makes of discrete ones; 0 if they are others."""
+    if action.ndim != 2 or action.shape[1] < 2 or action.dtype.kind not in "iub":
+        return 0
+    for start in range(0, len(action), ROWS_A_PASS):
+        part = np.asarray(action[start : start + ROWS_A_PASS])
+        if ((part != 0) & (part != 1)).any() or (part.sum(1) != 1).any():
+            return 0
+    return int(action.shape[1])
+
+
+def _chosen(action: Array, choices: int) -> Array:
+    return np.asarray(action).argmax(1) if choices else np.asarray(action)
 
 
 def _filled(folder: Path, batch: tuple[int, ...]) -> tuple[int, ...]:

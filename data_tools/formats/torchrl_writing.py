@@ -69,6 +69,8 @@ def _tensors_of(block: Block, ours: dict[str, Any], native: list[str]) -> dict[s
                 found[key] = found[key].astype(dtype).reshape(rows, *shape)
     action, reward = block["act"], block["rew"].reshape(rows, 1)
     if ours:
+        if ours["choices"]:
+            action = np.eye(ours["choices"], dtype=np.int64)[action]
         action = action.astype(np.dtype(ours["action"][0])).reshape(rows, *ours["action"][1])
         reward = reward.astype(np.dtype(ours["reward"][0])).reshape(rows, *ours["reward"][1])
     found |= {"action": action, "next/reward": reward}

@@ -79,6 +79,7 @@ KINDS = {
     "int32 actions": (lambda i: np.array([i, 2], np.int16), lambda i: np.int32(i)),
     "half precision": (lambda i: np.full((2, 3), i, np.float16), lambda i: np.full(1, 0.3, "f4")),
     "matrix actions": (lambda i: np.array([i, 0.5]), lambda i: np.full((2, 2), i, np.float32)),
+    "bits": (lambda i: np.array([i, 0.5]), lambda i: np.eye(3, dtype=np.int64)[i % 3]),
     "unsigned": (lambda i: np.array([i, 5], np.uint16), lambda i: np.float32(i / 7)),
     "scalars": (lambda i: np.float32(i), lambda i: i % 2),
     "broken chain": (lambda i: RANDOM.normal(size=2), lambda i: i % 2),
@@ -250,6 +251,33 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, capsys):
         assert module.main([str(source), str(place), "--to", target]) == 130
         assert "nothing was written" in capsys.readouterr().err
         assert sorted(tmp_path.iterdir()) == before
+
+
+INTERRUPTED = """
+import os, signal, sys
+from data_tools import command_line, convert
+from data_tools.formats import places, trajectories
+command_line.terminate_cleanly()
+trajectories.BLOCK_BYTES = 1000
+write = places.Spillway.write
+def interrupted(self, content):
+    os.kill(os.getpid(), getattr(signal, sys.argv[4]))
+    return write(self, content)
+places.Spillway.write = interrupted
+raise SystemExit(convert.main([sys.argv[1], sys.argv[2], "--to", sys.argv[3]]))
+"""
+
+
+@pytest.mark.parametrize("target", ["minari", "d4rl"])
+@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
+def test_a_signal_while_hdf5_writes_is_no_crash(name, code, target, tmp_path):
+    source = Transitions(200, 2).write(tmp_path / "made.hdf5")
+    done = subprocess.run(
+        [sys.executable, "-c", INTERRUPTED, source, tmp_path / NAMES[target], target, name],
+        capture_output=True, text=True, cwd=REPOSITORY,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["made.hdf5"]
 
 
 def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):

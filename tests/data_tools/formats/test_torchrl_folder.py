@@ -118,6 +118,20 @@ def test_there_and_back_from_torchrl(several, tmp_path):
         assert raw == np.ascontiguousarray(values).tobytes(), name
 
 
+def test_one_hot_actions_become_numbers_and_one_hot_again(tmp_path):
+    chosen = np.arange(12) % 3
+    given = tensors(action=np.eye(3, dtype=bool)[chosen])
+    ours = back(write(tmp_path / "td", given, [12]), tmp_path, "ours.hdf5")
+    buffer, _ = load_buffer(ours)
+    assert buffer.act.dtype == np.int64 and buffer.act.tolist() == chosen.tolist()
+    again = there(ours, "torchrl", tmp_path)
+    assert (again / "action.memmap").read_bytes() == given["action"].tobytes()
+    several = np.eye(3, dtype=np.int64)[chosen]
+    several[7] = [1, 1, 0]
+    back(write(tmp_path / "two", tensors(action=several), [12]), tmp_path, "two.hdf5")
+    assert load_buffer(tmp_path / "two.hdf5")[0].act.tolist() == several.tolist()
+
+
 def test_refusals(tmp_path):
     target = tmp_path / "x.hdf5"
 
