@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 
+import gymnasium as gym
 import h5py
 import numpy as np
 import pytest
 
 from data_tools.convert import convert
+from tests.data_tools.formats import tfrecords
+from tests.image_tasks import ImageFrames
 from tests.offline_algos.scripts import results, run
 
 
@@ -33,3 +36,21 @@ def test_a_script_learns_from_a_converted_dataset(named, tmp_path, capsys):
     found = json.loads(results(tmp_path / "log")[0].read_text())
     assert (found["task"], found["behavior_return"]) == ("CartPole-v1", 11.0)
     assert "440 transitions" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("ordered", [True, False])
+def test_a_script_learns_from_a_converted_shard_of_atari_frames(ordered, tmp_path, monkeypatch):
+    examples, _ = tfrecords.transitions((40, 30), (True, False))
+    if not ordered:  # then each record keeps its own stack
+        np.random.default_rng(0).shuffle(examples)
+    shard = tfrecords.write(tmp_path / "shard", examples)
+    game = gym.envs.registration.EnvSpec(
+        "Game-v0", entry_point=ImageFrames, kwargs={"side": 84, "actions": 4}
+    )
+    monkeypatch.setitem(gym.registry, "Game-v0", game)
+    convert(shard, tmp_path / "ours.hdf5")
+    few = ["--task", "Game-v0", "--update-per-epoch", "3", "--batch-size", "8"]
+    assert run("atari_style_cql", tmp_path / "ours.hdf5", tmp_path / "log", *few) == 0
+    found = json.loads(results(tmp_path / "log")[0].read_text())
+    assert found["layout"][0][3] == [4, 84, 84]
+    assert found["arguments"]["encoder"] == "nature"
