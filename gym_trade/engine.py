@@ -147,6 +147,23 @@ class Engine:
             mask, observe_all, lanes, rules, market, windows, observations, self.decisions, journal
         )
 
+    def go_on(self) -> Bool:
+        """Begin the next rollout of ended lanes where the last one stopped; the account stays.
+
+        Returns:
+            bool (num_envs,): lanes that cannot, bankrupt or at the end of the data.
+        """
+        lanes = self.lanes
+        floor = self.config.bankrupt_threshold * lanes.initial_cash
+        over = (lanes.equity <= 0.0) | (lanes.equity < floor)
+        over |= lanes.decision >= lanes.last_decision
+        more = (lanes.ended != 0) & ~over
+        lanes.episode[more] += 1  # draws are keyed by episode and step
+        lanes.steps[more] = 0
+        lanes.ended[more] = 0
+        stuck: Bool = (lanes.ended != 0) & over
+        return stuck
+
     def step(self, actions: Int64, levels: Float64, observations: Float32) -> int:
         """Step every lane; results lie in this object's arrays.
 
