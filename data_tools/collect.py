@@ -92,10 +92,10 @@ def collect(
     opened, market_spec = open_market(market, market_arguments=shared, echo=echo)
 
     return record_market(
-        save_buffer_name, ScriptedBehaviour(policy, epsilon), task=task, market=opened, market_spec=market_spec,
-        arguments=arguments, train_fraction=train_fraction, buffer_size=buffer_size,
-        num_envs=num_envs, seed=seed, shards=shards, engine=Engine(engine, jobs),
-        overwrite=overwrite, progress=progress, echo=echo,
+        save_buffer_name, ScriptedBehaviour(policy, epsilon), task=task, market=opened,
+        market_spec=market_spec, arguments=arguments, train_fraction=train_fraction,
+        buffer_size=buffer_size, num_envs=num_envs, seed=seed, shards=shards,
+        engine=Engine(engine, jobs), overwrite=overwrite, progress=progress, echo=echo,
     )  # fmt: skip
 
 

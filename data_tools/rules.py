@@ -63,9 +63,10 @@ class Rule(Policy):
         self.parameters = parameters
 
     def begin(self, mask: npt.NDArray[np.bool_]) -> None:
-        pass  # a rule looks at the market only
+        """Nothing to note: a rule looks at the market only."""
 
     def describe(self) -> dict[str, Any]:
+        """See `Policy.describe`."""
         return {"name": self.name, **self.parameters}
 
 
@@ -75,9 +76,11 @@ class Random(Rule):
     name = "random"
 
     def act(self) -> Actions:
+        """See `Policy.act`."""
         return self.acting.random(self.generator)
 
     def probability(self, taken: Actions) -> npt.NDArray[np.float64]:
+        """See `Policy.probability`."""
         return self.acting.random_probability()
 
 

@@ -51,7 +51,8 @@ def combine_arguments(
         task: A trading environment's id; episodes of one step have no default length.
 
     Raises:
-        CommandLineError: There is no such task, two of them contradict each other, or collecting sets an argument itself.
+        CommandLineError: There is no such task, two of them contradict each other, or collecting
+            sets an argument itself.
     """
     for name, value in env.items():
         if name in _HAVE_FLAGS:

@@ -289,7 +289,7 @@ class VectorOneStepEnv(VectorTradeEnv):
 
     config_class = OneStepConfig
 
-    def go_on(self) -> Bool:
+    def go_on(self) -> tuple[Bool, Bool]:
         """Let lanes whose rollout is over begin the next one where it ended, its account kept.
 
         One rollout after the other is then a walk over a period, with one equity curve: metrics,
@@ -297,8 +297,8 @@ class VectorOneStepEnv(VectorTradeEnv):
         step has returned is the next rollout's first. Autoreset must be disabled.
 
         Returns:
-            bool (num_envs,): lanes that cannot go on, bankrupt or at the end of the data; they
-            stay ended.
+            (terminated, truncated), bool (num_envs,) each: lanes that stay ended, since they are
+            bankrupt, or else at the end of the data.
 
         Raises:
             RuntimeError: Autoreset is not disabled.

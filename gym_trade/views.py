@@ -103,7 +103,7 @@ class LaneViews(EpisodeViews):
         The rows are those of a flat, a long and a short lane, so that a direction is an index:
         ``env.direction_masks[env.directions]`` is what ``info["action_mask"]`` says.
         """
-        return action_masks(self.engine)
+        return action_masks(self.config)
 
     @property
     def decision_index(self) -> Int64:

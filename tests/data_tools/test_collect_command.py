@@ -157,7 +157,7 @@ def test_a_defect_keeps_its_traceback(
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("data_tools.recording.drive", broken)
+    monkeypatch.setattr("data_tools.parts.drive", broken)
     with pytest.raises(ZeroDivisionError):
         main(command(tmp_path / "a.hdf5", market_file))
     assert list(tmp_path.iterdir()) == []
