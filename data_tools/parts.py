@@ -83,8 +83,11 @@ class Recording:
 
     def references(self, market: Market, seed: int) -> dict[str, Any]:
         """What simple policies earn there; see `reference.reference_returns`."""
-        with contextlib.closing(self.environment(market, EPISODES)) as venv:
-            return reference_returns(venv, seed)
+        with (
+            sure_interrupts() as check,
+            contextlib.closing(self.environment(market, EPISODES)) as venv,
+        ):
+            return reference_returns(venv, seed, check)
 
 
 @dataclass(frozen=True)

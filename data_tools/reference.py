@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,16 @@ LONGEST = 20_000  # steps of an episode that are still cheap
 ROLLOUTS = 256  # where an episode is one step
 
 
-def reference_returns(venv: VectorTradeEnv, seed: int) -> dict[str, dict[str, Any]]:
+def reference_returns(
+    venv: VectorTradeEnv, seed: int, check: Callable[[], None] = lambda: None
+) -> dict[str, dict[str, Any]]:
     """Returns of `REFERENCES` over whole episodes; a rule that cannot act there is left out.
 
     Args:
         venv: An environment like the one that data is made in, with `EPISODES` lanes; it resets in
             the step that ends an episode, and is stepped here.
         seed: Of its episodes and of the random actions.
+        check: Called after each step; may raise.
 
     Returns:
         Name -> ``mean``, ``std`` (ddof 0) and ``episodes``; nothing where an episode has more than
@@ -45,6 +49,7 @@ def reference_returns(venv: VectorTradeEnv, seed: int) -> dict[str, dict[str, An
         running, complete = every, 0
         while complete < wanted:
             _, reward, terminated, truncated, _ = venv.step(policy.act())
+            check()
             ended = terminated | truncated
             policy.begin(ended)
             log.add(reward, terminated, ended, ~every, running)
