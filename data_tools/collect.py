@@ -15,6 +15,7 @@ from data_tools.engines import KINDS, Engine
 from data_tools.environment import (
     add_environment_flags,
     environment_help,
+    market_arguments,
     open_market,
     parse_env_arguments,
 )
@@ -87,8 +88,7 @@ def collect(
     """
     check_counts(buffer_size, num_envs, seed)
     arguments = combine_arguments(env or {}, episode_steps, start, end, task=task)
-    defaults = {"stamp": "open", "offset": None}
-    shared = {k: arguments[k] for k, v in defaults.items() if arguments.get(k, v) != v}
+    shared = market_arguments(arguments)
     opened, market_spec = open_market(market, market_arguments=shared, echo=echo)
 
     return record_market(

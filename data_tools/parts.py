@@ -153,7 +153,7 @@ def record_part(
 
 
 def open_writer(
-    part: Part, venv: VectorTradeEnv, behaviour: Behaviour, lanes: int, **options: bool
+    part: Part, venv: VectorTradeEnv, behaviour: Behaviour, lanes: int, **options: Any
 ) -> FlatBufferWriter:
     """The writer of a part, with `options` of `FlatBufferWriter`.
 

@@ -162,7 +162,7 @@ class ShardedCollection:
             found = None  # damaged since
         if found != part.more["shard"]:
             part.path.unlink()
-        return found == part.more["shard"]
+        return bool(found == part.more["shard"])
 
     def _join(self, market: Market, overwrite: bool) -> tuple[Episodes, dict[str, Any]]:
         """Write the file that joins all shards, in the place of an older dataset."""

@@ -76,7 +76,13 @@ def combine_arguments(
 
 
 def make_training_env(
-    task: str, market: Market, lanes: int, arguments: dict[str, Any], fraction: float | None
+    task: str,
+    market: Market,
+    lanes: int,
+    arguments: dict[str, Any],
+    fraction: float | None,
+    *,
+    autoreset_mode: str = "SameStep",
 ) -> VectorTradeEnv:
     """Make the environment on the first part of a market.
 
@@ -88,6 +94,7 @@ def make_training_env(
             dataset's ``config`` does, must be `market`.
         fraction: Share of the usable decision instants; None: 0.7, or up to ``end`` if that is
             among the arguments.
+        autoreset_mode: Gymnasium's: which step begins a new episode.
 
     Raises:
         ValueError: The task, the fraction or an argument is no such thing, or the market is too
@@ -101,11 +108,18 @@ def make_training_env(
             f"--env df={content_hash}: the market's content hash is {market.content_hash}. Name "
             "the market with --market."
         )
-    return _make(task, market, lanes, _cut_off(task, market, rest, fraction))
+    return _make(task, market, lanes, _cut_off(task, market, rest, fraction), autoreset_mode)
 
 
-def _make(task: str, market: Market, lanes: int, arguments: dict[str, Any]) -> VectorTradeEnv:
-    return TASKS[task](num_envs=lanes, df=market, **(arguments | _FIXED))
+def _make(
+    task: str,
+    market: Market,
+    lanes: int,
+    arguments: dict[str, Any],
+    autoreset_mode: str = "SameStep",
+) -> VectorTradeEnv:
+    fixed = _FIXED | {"autoreset_mode": autoreset_mode}
+    return TASKS[task](num_envs=lanes, df=market, **(arguments | fixed))
 
 
 def _lengths(task: str) -> str:
@@ -131,8 +145,8 @@ def _cut_off(
     end = str(whole.decision_times[last].astype("datetime64[s]"))
     whole.close()
     needed = arguments["episode_steps"]
-    if whole.config.rollout:
-        longest = whole.config.longest_episode
+    longest = whole.config.longest_episode
+    if longest is not None:  # of a rollout, which `episode_steps` can only shorten
         needed = min(longest, needed) if isinstance(needed, int) else longest
     if isinstance(needed, int) and last - low < max(needed, 1):
         raise CommandLineError(

@@ -106,6 +106,9 @@ class TrainedPolicy:
     ) -> npt.NDArray[Any]:
         """Choose actions for observations, or the action for new bars and an account.
 
+        A policy that remembers its episode, a Decision Transformer, is to be told of it: see
+        `actors.Actor.begin` and `observe`.
+
         Args:
             observations: Flat observations as the environment gives them, float (n, D), or stacks
                 of frames as the dataset has them, uint8 (n, frames, height, width); or, of a

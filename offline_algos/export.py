@@ -7,8 +7,9 @@ this package nor the statistics of the data:
 
     onnxruntime.InferenceSession("policy.onnx").run(None, {"observations": observations})[0]
 
-Observations are float32 (n, D), for any n; actions are int64 (n,), or float32 (n, A) of the
-environment's box. What is written was loaded again before and gave the policy's own actions.
+Observations are float32 (n, D), for any n, of images the pixels, 0 to 255; actions are int64 (n,),
+or float32 (n, A) of the environment's box. What is written was loaded again before and gave the
+policy's own actions.
 """
 
 from __future__ import annotations

@@ -53,6 +53,11 @@ class Normaliser(nn.Module):
         """A normaliser that divides all of `columns` pixels by `scale`."""
         return cls(Statistics(np.zeros(columns), np.full(columns, scale)))
 
+    def fill(self, statistics: Statistics) -> None:
+        """Take other statistics, in place."""
+        self.mean.copy_(torch.as_tensor(statistics.mean))
+        self.std.copy_(torch.as_tensor(statistics.std))
+
     def forward(self, observations: npt.ArrayLike | torch.Tensor) -> torch.Tensor:
         """Normalise observations.
 
