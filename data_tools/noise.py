@@ -116,16 +116,20 @@ class EpsilonNoise:
             return actions
         return replace_some(actions, self._space, self._epsilon, self._generator, self._mask())
 
-    def probability(self, taken: Actions, own: Float64) -> Float64:
+    def probability(
+        self, taken: Actions, own: Float64, certain: npt.NDArray[np.bool_] | bool = True
+    ) -> Float64:
         """How likely the actions taken were, float64 (lanes,).
 
         Args:
             taken: What became of the policy's actions.
             own: How likely the policy alone was to take them, float64 (lanes,).
+            certain: Where the policy has no choice, so that `own` is 1 or 0.
         """
         if self._epsilon == 0.0:
             return own
         drawn = random_probability(self._space, len(taken), self._mask())
+        mixed = (1.0 - self._epsilon) * own + self._epsilon * drawn
         if isinstance(self._space, gym.spaces.Discrete):
-            return (1.0 - self._epsilon) * own + self._epsilon * drawn
-        return np.where(own > 0.0, (1.0 - self._epsilon) * own, self._epsilon * drawn)
+            return mixed
+        return np.where(certain & (own > 0.0), (1.0 - self._epsilon) * own, mixed)

@@ -39,6 +39,9 @@ class _Mixture(Policy):
         """Given the rule that each lane has drawn."""
         return self._chosen([member.probability(taken) for member in self._members])
 
+    def certain(self) -> npt.NDArray[np.bool_]:
+        return self._chosen([member.certain() for member in self._members])
+
     def _chosen(self, every: list[npt.NDArray[Any]]) -> npt.NDArray[Any]:
         return np.asarray(np.stack(every)[self._choice, np.arange(len(self._choice))])
 
@@ -66,7 +69,11 @@ class _Noisy(Policy):
         return self._noise(self._policy.act())
 
     def probability(self, taken: Actions) -> npt.NDArray[np.float64]:
-        return self._noise.probability(taken, self._policy.probability(taken))
+        alone = self._policy.probability(taken)
+        return self._noise.probability(taken, alone, self._policy.certain())
+
+    def certain(self) -> npt.NDArray[np.bool_]:
+        return np.zeros(len(self._policy.certain()), np.bool_)
 
     def describe(self) -> dict[str, Any]:
         return self._policy.describe() | {"epsilon": self._epsilon}

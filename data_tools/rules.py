@@ -15,6 +15,7 @@ from gym_trade import VectorTradeEnv
 
 Closes = npt.NDArray[np.float64]
 Number = int | float
+NUMBERS_A_PASS = 2**20
 
 
 class Policy(ABC):
@@ -33,6 +34,10 @@ class Policy(ABC):
         """
 
     @abstractmethod
+    def certain(self) -> npt.NDArray[np.bool_]:
+        """On which lanes it has no choice, bool (n,): there `probability` is a mass."""
+
+    @abstractmethod
     def describe(self) -> dict[str, Any]:
         """Everything that makes this policy again, as a JSON object."""
 
@@ -46,10 +51,12 @@ class Rule(Policy):
 
     Attributes:
         name: What it is called.
+        has_no_choice: Whether chance has no part in it.
         defaults: Its parameters: whole numbers, or numbers where the default is a float.
     """
 
     name: ClassVar[str]
+    has_no_choice: ClassVar[bool] = True
     defaults: ClassVar[dict[str, Number]] = {}
 
     def __init__(
@@ -61,6 +68,10 @@ class Rule(Policy):
     ) -> None:
         self.venv, self.acting, self.generator = venv, acting, generator
         self.parameters = parameters
+
+    def certain(self) -> npt.NDArray[np.bool_]:
+        """See `Policy.certain`."""
+        return np.full(self.acting.num_lanes, self.has_no_choice)
 
     def begin(self, mask: npt.NDArray[np.bool_]) -> None:
         """Nothing to note: a rule looks at the market only."""
@@ -74,6 +85,7 @@ class Random(Rule):
     """A uniformly random action at every step, among those that the lane may take."""
 
     name = "random"
+    has_no_choice = False
 
     def act(self) -> Actions:
         """See `Policy.act`."""
@@ -239,16 +251,30 @@ def mean_reversion_levels(
     Returns:
         (N,), 0 where neither is held.
     """
-    series = pd.Series(closes).rolling(window)
-    deviation = series.std(ddof=0).to_numpy()
-    flat = ~(deviation > 1e-12 * np.abs(closes))  # also before the window is full
-    score = np.where(
-        flat, 0.0, (closes - series.mean().to_numpy()) / np.where(flat, 1.0, deviation)
-    )
+    mean, deviation = _moments(closes, window)
+    flat = ~(deviation > 1e-12 * np.abs(closes))  # rounding beside the price is no deviation
+    score = np.where(flat, 0.0, (closes - mean) / np.where(flat, 1.0, deviation))
     full = np.arange(len(closes)) >= window - 1
     long = _held(full & (score <= -entry), score >= -exit)
     short = _held(full & (score >= entry), score <= exit)
     return np.where(long, above, np.where(short, below, 0.0))
+
+
+def _moments(closes: Closes, window: int) -> tuple[Closes, Closes]:
+    """Mean and deviation (ddof 0) of the last `window` closes, (N,) each, 0 until they are full.
+
+    Each window is summed by itself: running sums would carry what is past, to the last digit.
+    """
+    mean, deviation = np.zeros(len(closes)), np.zeros(len(closes))
+    if len(closes) < window:
+        return mean, deviation
+    windows = np.lib.stride_tricks.sliding_window_view(closes, window)
+    rows = max(1, NUMBERS_A_PASS // window)
+    for begin in range(0, len(windows), rows):
+        part = windows[begin : begin + rows]
+        place = slice(window - 1 + begin, window - 1 + begin + len(part))
+        mean[place], deviation[place] = part.mean(axis=1), part.std(axis=1)
+    return mean, deviation
 
 
 def breakout_levels(closes: Closes, window: int, above: float, below: float) -> Closes:

@@ -125,6 +125,7 @@ class ShardedCollection:
         progress: bool,
         echo: Callable[[str], object] | None,
     ) -> None:
+        self._remove_unfinished()
         self._write_manifest()
         missing = [part for part in self.parts if not self._is_whole(part)]
         whole, rows = self.count - len(missing), self.description["buffer_size"]
@@ -135,11 +136,10 @@ class ShardedCollection:
         with transitions_bar(rows, progress) as bar:
             bar.update(rows - open_rows)
             engine.run(self.recording, missing, market, bar)
+        self._remove_unfinished()  # of workers that were lost on the way
 
     def _write_manifest(self) -> None:
-        """Say what belongs into the folder, and remove what a killed process has left."""
-        for left in self.folder.glob(".*"):
-            left.unlink()
+        """Say what belongs into the folder."""
         content = {
             "format_version": MANIFEST_VERSION,
             "dataset": self.path.name,
@@ -151,6 +151,11 @@ class ShardedCollection:
         }
         with replacing(self.folder / MANIFEST) as temporary:
             temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+
+    def _remove_unfinished(self) -> None:
+        """Remove what killed processes have left."""
+        for left in self.folder.glob(".*"):
+            left.unlink()
 
     def _is_whole(self, part: Part) -> bool:
         """Whether a shard is there: it gets its name when it is whole."""

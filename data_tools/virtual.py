@@ -123,7 +123,7 @@ def _source_rows(file: Path, column: h5py.Dataset, source: Any, begin: int) -> i
 
 def _column_rows(root: h5py.File, column: h5py.Dataset, source: Any, begin: int) -> int:
     inside: Any = root
-    for part in PurePosixPath(source.dset_name).parts[1:]:
+    for part in PurePosixPath("/", source.dset_name).parts[1:]:
         link = inside.get(part, getlink=True) if isinstance(inside, h5py.Group) else None
         inside = inside[part] if isinstance(link, h5py.HardLink) else None
     if not isinstance(inside, h5py.Dataset) or inside.is_virtual or inside.external:
