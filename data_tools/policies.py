@@ -15,10 +15,10 @@ import numpy.typing as npt
 
 from data_tools.acting import Acting, PolicyError, acting_in
 from data_tools.noise import Actions, EpsilonNoise
-from data_tools.rules import RULES, Number, Policy, Rule, moving_average_levels
+from data_tools.rules import RULES, Number, Policy, Rule
 from gym_trade import VectorTradeEnv
 
-__all__ = ["RULES", "Policy", "PolicyError", "make_policy", "moving_average_levels"]
+__all__ = ["RULES", "Policy", "PolicyError", "make_policy"]
 
 
 class _Mixture(Policy):

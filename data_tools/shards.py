@@ -112,6 +112,7 @@ class ShardedCollection:
                     self._write_missing(market, engine, progress, echo)
                     return self._join(market, overwrite)
                 finally:
+                    self._remove_unfinished()
                     self._tidy()
         except (DatasetError, OSError) as error:
             raise DatasetError(f"{str(error).rstrip('.')}. {self._state()}") from None
@@ -136,7 +137,6 @@ class ShardedCollection:
         with transitions_bar(rows, progress) as bar:
             bar.update(rows - open_rows)
             engine.run(self.recording, missing, market, bar)
-        self._remove_unfinished()  # of workers that were lost on the way
 
     def _write_manifest(self) -> None:
         """Say what belongs into the folder."""

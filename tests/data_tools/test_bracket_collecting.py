@@ -12,7 +12,7 @@ import pytest
 from tianshou.data import ReplayBuffer
 
 from data_tools.collect import main
-from data_tools.dataset_report import describe_dataset
+from data_tools.dataset_report import report_dataset
 from data_tools.environment import TASKS, environment_help, reopen_market
 from data_tools.hdf5 import load_buffer
 from data_tools.policies import PolicyError, make_policy
@@ -186,7 +186,7 @@ def test_the_command_line(
 def test_a_description_names_the_brackets(tmp_path: Path, market_file: str) -> None:
     path = tmp_path / "a.hdf5"
     quiet(path, market_file, task="Trade-SLTP-v0", env=BRACKETS, shards=2)
-    labels = [label for label, _ in describe_dataset(path).actions]
+    labels = [label for label, _ in report_dataset(path).actions]
     assert labels[:3] == ["0 (hold)", "1 (close)", "2 (+1, -0.02 / +0.05)"]
     assert labels[-1] == "9 (-1, -0.05 / +0.1)"
 

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_tools.policies import RULES, PolicyError, make_policy, moving_average_levels
+from data_tools.policies import RULES, PolicyError, make_policy
+from data_tools.signals import moving_average_levels
 from gym_trade import Market, VectorTradeEnv
 from tests import markets
 

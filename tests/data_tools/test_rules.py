@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from data_tools.policies import PolicyError, make_policy
-from data_tools.rules import breakout_levels, mean_reversion_levels
+from data_tools.signals import breakout_levels, mean_reversion_levels
 from gym_trade import Market
 from tests.data_tools.test_policies import frame, make
 
