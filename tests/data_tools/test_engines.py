@@ -69,7 +69,8 @@ def record(folder: Path, market_file: str, behaviour: Any, engine: Engine) -> di
     record_market(
         folder / "a.hdf5", behaviour, task="Trade-Sequential-v0", market=market, market_spec=spec,
         arguments=combine_arguments({"window_sizes": 6}, 20, None, None), train_fraction=None,
-        buffer_size=300, seed=SEED, num_envs=3, shards=SHARDS, engine=engine, progress=False, echo=None,
+        buffer_size=300, seed=SEED, num_envs=3, shards=SHARDS, engine=engine,
+        progress=False, echo=None,
     )  # fmt: skip
     return content(folder)
 
