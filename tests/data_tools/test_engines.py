@@ -2,64 +2,27 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import signal
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from data_tools.collect import collect, main
-from data_tools.driving import Behaviour
 from data_tools.engines import Engine
 from data_tools.environment import open_market
 from data_tools.hdf5 import DatasetError
 from data_tools.recording import record_market
 from data_tools.scripted import ScriptedBehaviour
-from data_tools.shards import shard_seed
 from data_tools.training_span import combine_arguments
-from gym_trade import VectorTradeEnv
 from tests.data_tools.collecting import write_market
-from tests.data_tools.test_shards import content
-
-SEED, SHARDS = 4, 4
+from tests.data_tools.killing import SEED, SHARDS, Killed, content
 
 
 @pytest.fixture(scope="module")
 def market_file(tmp_path_factory: pytest.TempPathFactory) -> str:
     return write_market(tmp_path_factory.mktemp("market") / "wild.csv")
-
-
-@dataclass(frozen=True)
-class Killed:
-    """Acts like a scripted policy, but the first worker that writes the last shard is killed.
-
-    Attributes:
-        marker: A file that says that it was.
-        spared: The process of the test.
-    """
-
-    marker: str
-    spared: int
-
-    def __call__(self, venv: VectorTradeEnv, seed: int) -> Behaviour:
-        made, calls = ScriptedBehaviour("random")(venv, seed), 0
-
-        def act(observations: Any) -> Any:
-            nonlocal calls
-            calls += 1
-            if calls == 3 and seed == shard_seed(SEED, SHARDS - 1) and os.getpid() != self.spared:
-                with contextlib.suppress(FileExistsError):
-                    os.close(os.open(self.marker, os.O_CREAT | os.O_EXCL))
-                    os.kill(os.getpid(), signal.SIGKILL)
-            return made.act(observations)
-
-        return Behaviour(
-            act, made.begin, log_probability=made.log_probability, description=made.description
-        )
 
 
 def record(folder: Path, market_file: str, behaviour: Any, engine: Engine) -> dict[str, bytes]:

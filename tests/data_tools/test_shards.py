@@ -19,10 +19,12 @@ from tianshou.data import ReplayBuffer
 
 from data_tools.buffers import TensorReplayBuffer
 from data_tools.collect import main
+from data_tools.convert import main as convert_main
 from data_tools.hdf5 import DatasetError, load_buffer, read_provenance
 from data_tools.shards import shard_seed
 from gym_trade import VectorTradeEnv
 from tests.data_tools.collecting import COLUMNS, REPOSITORY, quiet, write_market
+from tests.data_tools.killing import content
 
 SHARDS = 4
 
@@ -45,12 +47,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory, market_file: str) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     sharded(folder, market_file)
     return folder
-
-
-def content(folder: Path) -> dict[str, bytes]:
-    """Every file below a folder."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
 
 
 def shard_files(folder: Path) -> list[Path]:
@@ -113,6 +109,7 @@ def test_a_shard_is_what_its_own_seed_gives(whole: Path, market_file: str, tmp_p
 KILL = """
 import os, signal, sys
 from data_tools.collect import main
+from data_tools.convert import main as convert_main
 from gym_trade import VectorTradeEnv
 real, calls = VectorTradeEnv.step, 0
 def step(self, actions):
@@ -215,6 +212,7 @@ def test_a_full_disk_loses_nothing_that_was_whole(
 LIMITED = """
 import resource, sys
 from data_tools.collect import main
+from data_tools.convert import main as convert_main
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 sys.exit(main(sys.argv[1:]))
 """
@@ -407,3 +405,12 @@ def test_rows_stored_outside_the_file(copied: Path) -> None:
         )
         made.attrs["__data_type__"] = "ndarray"
     assert "is stored outside the file" in refused(copied)
+
+
+def test_it_is_converted_as_a_plain_one_is(tmp_path: Path, whole: Path) -> None:
+    """With the further columns, there and back."""
+    assert convert_main([str(whole / "a.hdf5"), str(tmp_path / "m-v0"), "--to", "minari"]) == 0
+    assert convert_main([str(tmp_path / "m-v0"), str(tmp_path / "b.hdf5")]) == 0
+    (one, _), (other, _) = load_buffer(whole / "a.hdf5"), load_buffer(tmp_path / "b.hdf5")
+    for name in (*COLUMNS, "policy_logp"):
+        np.testing.assert_array_equal(one._meta[name], other._meta[name])
