@@ -19,6 +19,7 @@ import h5py
 import numpy as np
 
 from data_tools.provenance_schema import FORMAT_VERSION, find_fault
+from data_tools.virtual import find_foreign_source
 
 COLUMNS = ("obs", "act", "rew", "terminated", "truncated", "done", "obs_next")
 FLAGS = ("terminated", "truncated", "done")
@@ -90,7 +91,11 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
                 "Expected the two to agree; make the dataset anew."
             )
         last_index = root.get("last_index")
-        if not isinstance(last_index, h5py.Dataset) or last_index.shape != (1,):
+        if (
+            not isinstance(last_index, h5py.Dataset)
+            or last_index.shape != (1,)
+            or not _here(last_index)
+        ):
             raise DatasetError(f"{file}: last_index is not a dataset of one number. Make it anew.")
         last = int(last_index[0])
         if not 0 <= last < size:
@@ -260,8 +265,13 @@ def lacks(file: Path, meta: h5py.Group, name: str) -> DatasetError:
     return DatasetError(f"{file} lacks _meta/{name}.{hint} Columns seen: {', '.join(meta)}.")
 
 
+def _here(dataset: h5py.Dataset) -> bool:
+    """Whether a dataset is stored in its file."""
+    return not (dataset.is_virtual or dataset.external)
+
+
 def _check_lengths(file: Path, group: h5py.Group, capacity: int) -> None:
-    """Check that everything in a group is plain numbers, one entry per row, in this very file."""
+    """Check that a group holds plain numbers, one entry per row, in this file or its shards."""
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise DatasetError(f"{file}: {group.name}/{name} is a link. Expected the data itself.")
@@ -273,6 +283,10 @@ def _check_lengths(file: Path, group: h5py.Group, capacity: int) -> None:
                 f"{file}: {item.name} has shape {item.shape} and dtype {item.dtype}. Expected "
                 f"numbers in {capacity} rows (maxsize)."
             )
+        else:
+            fault = find_foreign_source(file, item)
+            if fault is not None:
+                raise DatasetError(f"{file}: {item.name} {fault}.")
 
 
 def _parse_provenance(file: Path, root: h5py.File) -> dict[str, Any] | None:

@@ -42,7 +42,9 @@ class FlatBufferWriter:
         action_dtype: int64 for discrete, float32 for continuous.
         observation_dtype: float32, or uint8 for frames.
         stack_num: Frames that a reader stacks to one observation.
+        extra: Further columns of ``_meta``: name -> shape and dtype of one row.
         overwrite: Replace an existing target.
+        check_room: Refuse at once what the disk has no room for.
         block_bytes: Memory for observations before they are written.
 
     Raises:
@@ -60,7 +62,9 @@ class FlatBufferWriter:
         action_dtype: npt.DTypeLike = np.int64,
         observation_dtype: npt.DTypeLike = np.float32,
         stack_num: int = 1,
+        extra: Columns | None = None,
         overwrite: bool = False,
+        check_room: bool = True,
         block_bytes: int = _BLOCK_BYTES,
     ) -> None:
         if not 1 <= num_lanes <= size:
@@ -81,10 +85,13 @@ class FlatBufferWriter:
             "truncated": ((), np.dtype(np.bool_)),
             "done": ((), np.dtype(np.bool_)),
             "obs_next": observed,
+            **(extra or {}),
         }
         self._skeleton, self._stack_num = SparseMemory(), stack_num
         self._file: Any = None  # io.FileIO once entered
         self._check_target(overwrite)
+        if check_room:
+            require_room(self.path, size, self.expected_bytes)
         self._overwrite = overwrite
         self._temporary = self.path.with_name(f".{self.path.name}.{os.getpid()}.partial")
         length = max(1, block_bytes // (num_lanes * _row_bytes(*observed)))
@@ -147,6 +154,7 @@ class FlatBufferWriter:
         truncated: npt.NDArray[np.bool_],
         observation: Observations,
         finals: Mapping[int, Observations] | None = None,
+        extra: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
         """Take one step of every lane; nothing that is passed is kept.
 
@@ -158,6 +166,7 @@ class FlatBufferWriter:
             observation: (num_lanes, D) or (num_lanes, *shape), what the next step acts on.
             finals: For lanes whose `observation` is already the next episode's first: lane ->
                 the true last observation.
+            extra: The further columns, (num_lanes, ...) each.
 
         Raises:
             DatasetError: The rows cannot be written.
@@ -167,6 +176,8 @@ class FlatBufferWriter:
         self._blocks["rew"][:, step] = reward
         self._blocks["terminated"][:, step] = terminated
         self._blocks["truncated"][:, step] = truncated
+        for name, values in (extra or {}).items():
+            self._blocks[name][:, step] = values
         self._observations[:, step + 1] = observation
         for lane, row in (finals or {}).items():
             self._finals.append((lane, step, row.copy()))
@@ -211,12 +222,6 @@ class FlatBufferWriter:
         if self.path.exists() and not overwrite:
             raise DatasetError(
                 f"{self.path} exists. Choose another name, or pass --overwrite to replace it."
-            )
-        free = shutil.disk_usage(folder).free
-        if self.expected_bytes > free:
-            raise DatasetError(
-                f"{self.path}: {self.size} transitions need {_mebibytes(self.expected_bytes)} and "
-                f"{folder} has {_mebibytes(free)} free. Make room, or collect fewer."
             )
 
     def _flush(self) -> None:
@@ -267,6 +272,20 @@ class FlatBufferWriter:
         return DatasetError(
             f"{self.path} cannot be written: {error.strerror or error}. Nothing was left behind; "
             f"make room (it needs {_mebibytes(self.expected_bytes)}), or choose another folder."
+        )
+
+
+def require_room(path: Path, rows: int, needed: int) -> None:
+    """Refuse what the disk has no room for.
+
+    Raises:
+        DatasetError: `rows` transitions need `needed` bytes, and fewer are free.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise DatasetError(
+            f"{path}: {rows} transitions need {_mebibytes(needed)} and {path.parent} has "
+            f"{_mebibytes(free)} free. Make room, or collect fewer."
         )
 
 

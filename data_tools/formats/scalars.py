@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import h5py
@@ -11,6 +12,7 @@ import numpy.typing as npt
 
 from data_tools.flat_layout import DatasetError
 from data_tools.formats.trajectories import PLAIN_KINDS
+from data_tools.virtual import find_foreign_source
 
 LARGEST_TEXT = 64 * 2**20
 
@@ -83,7 +85,7 @@ def read_text(group: h5py.Group, name: str) -> dict[str, Any]:
 def plain(
     group: h5py.Group, name: str, kinds: tuple[str, ...] = tuple(PLAIN_KINDS)
 ) -> h5py.Dataset:
-    """A dataset of numbers that lies in this very file.
+    """A dataset of numbers that lies in this very file, or in shards beside it.
 
     Raises:
         DatasetError: It is missing, a link, a group, or holds objects or text.
@@ -98,10 +100,13 @@ def plain(
         if not isinstance(link, h5py.HardLink):
             raise DatasetError(f"{where} is a link. Expected the data itself.")
         holder = holder[part]
-    external = isinstance(holder, h5py.Dataset) and (holder.external or holder.is_virtual)
-    if not isinstance(holder, h5py.Dataset) or external or holder.dtype.kind not in kinds:
-        kind = "a link" if external else getattr(holder, "dtype", "a group")
-        raise DatasetError(f"{where} is {kind}. Expected plain numbers.")
+    if not isinstance(holder, h5py.Dataset) or holder.dtype.kind not in kinds:
+        raise DatasetError(
+            f"{where} is {getattr(holder, 'dtype', 'a group')}. Expected plain numbers."
+        )
+    fault = find_foreign_source(Path(group.file.filename), holder)
+    if fault is not None:
+        raise DatasetError(f"{where} is a link: it {fault}. Expected plain numbers.")
     return holder
 
 
