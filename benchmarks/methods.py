@@ -41,7 +41,7 @@ Flags = dict[str, tuple[str, ...]]
 SMALL: Flags = {"--hidden-sizes": ("64", "64"), "--batch-size": ("64",), "--logger": ("none",)}
 STEPS: Flags = SMALL | {"--epoch": ("5",), "--update-per-epoch": ("1000",)}
 MARKET: Flags = SMALL | {
-    "--epoch": ("8",), "--update-per-epoch": ("250",), "--gamma": ("0.9",),
+    "--epoch": ("4",), "--update-per-epoch": ("500",), "--gamma": ("0.9",),
 }  # fmt: skip
 FAST: Flags = {"--lr": ("1e-3",)}
 # A transformer's step takes a hundred times as long, and it learns from a twentieth of them.
