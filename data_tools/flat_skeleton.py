@@ -106,10 +106,10 @@ def lay_out(
         meta.attrs["__data_type__"] = "Batch"
         meta.create_group("info")
         offsets = {
-            name: _allocate(meta, name, (size, *shape), dtype)
+            name: _allocate_array(meta, name, (size, *shape), dtype)
             for name, (shape, dtype) in columns.items()
         }
-        offsets["_indices"] = _allocate(root, "_indices", (size,), np.dtype(np.int64))
+        offsets["_indices"] = _allocate_array(root, "_indices", (size,), np.dtype(np.int64))
         last = root.create_dataset("last_index", data=[size - 1], track_times=False)
         last.attrs["__data_type__"] = "ndarray"
     return offsets
@@ -145,7 +145,16 @@ def _root_attributes(size: int, stack_num: int) -> dict[str, Any]:
     }
 
 
-def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+def _allocate_array(
+    group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> int:
+    """As `allocate`, of an array as Tianshou marks it."""
+    offset = allocate(group, name, shape, dtype)
+    group[name].attrs["__data_type__"] = "ndarray"
+    return offset
+
+
+def allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     """Create a contiguous dataset with its place in the file fixed now, and return that place."""
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
@@ -155,5 +164,4 @@ def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dt
     kind = h5py.h5t.py_create(dtype, logical=True)
     space = h5py.h5s.create_simple(shape)
     identifier = h5py.h5d.create(group.id, name.encode(), kind, space, properties)
-    h5py.Dataset(identifier).attrs["__data_type__"] = "ndarray"
     return int(identifier.get_offset())
