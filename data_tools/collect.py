@@ -19,7 +19,13 @@ from data_tools.environment import (
     parse_env_arguments,
 )
 from data_tools.policies import RULES, make_policy
-from data_tools.recording import DEFAULT_LANES, CollectSummary, check_counts, record_market
+from data_tools.recorded_layouts import LAYOUTS
+from data_tools.recording import (
+    DEFAULT_LANES,
+    CollectSummary,
+    check_counts,
+    record_market,
+)
 from data_tools.training_span import (
     DEFAULT_EPISODE_STEPS,
     DEFAULT_TRAIN_FRACTION,
@@ -45,6 +51,7 @@ def collect(
     start: str | None = None,
     end: str | None = None,
     env: dict[str, Any] | None = None,
+    layout: str = "full",
     overwrite: bool = False,
     progress: bool = True,
     echo: Callable[[str], object] | None = print,
@@ -71,6 +78,7 @@ def collect(
         start: First decision instant to use.
         end: Last instant to use, instead of `train_fraction`.
         env: Arguments of the environment.
+        layout: "full", or "indexed": windows are left out and gathered from the market again.
         overwrite: Replace an existing file.
         progress: Show a progress bar on stderr.
         echo: Receives the lines that say what is done.
@@ -87,12 +95,13 @@ def collect(
 
     def behaviour(venv: VectorTradeEnv) -> Behaviour:
         made = make_policy(policy, venv, epsilon=epsilon, seed=seed)
-        return Behaviour(lambda _: made.act(), made.begin, description=made.describe())
+        return Behaviour(lambda _: made.act(), made.begin, description=made.describe(), looks=False)
 
     return record_market(
         save_buffer_name, behaviour, task=task, market=opened, market_spec=market_spec,
         arguments=arguments, train_fraction=train_fraction, buffer_size=buffer_size,
-        num_envs=num_envs, seed=seed, overwrite=overwrite, progress=progress, echo=echo,
+        num_envs=num_envs, seed=seed, layout=layout, overwrite=overwrite, progress=progress,
+        echo=echo,
     )  # fmt: skip
 
 
@@ -125,6 +134,9 @@ def _parser() -> ArgumentParser:
         f"left for evaluation (default: {DEFAULT_TRAIN_FRACTION} unless --end is given)")
     add("--start", metavar="TIME", help="first decision instant to use, UTC")
     add("--end", metavar="TIME", help="last instant to use, UTC; instead of --train-fraction")
+    add("--layout", choices=LAYOUTS, default=LAYOUTS[0],
+        help="full: observations as they are, for any reader; indexed: some 40 bytes a transition, "
+        "windows are gathered from the market when sampled (default: %(default)s)")
     add("--overwrite", action="store_true", help="replace an existing dataset")
     # fmt: on
     return parser

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from data_tools.episodes import EpisodeLog, Episodes
-from data_tools.flat_writer import FlatBufferWriter
+from data_tools.lane_writer import LaneWriter
 
 Observations = npt.NDArray[Any]
 
@@ -44,17 +44,19 @@ class Behaviour:
         begin: Told which lanes begin an episode, bool (lanes,).
         observe: Told what each lane's action has earned, float64 (lanes,), before `begin`.
         description: What the provenance says about it, with a ``name``.
+        looks: Whether `act` looks at the observations that it is given.
     """
 
     act: Callable[[Observations], npt.NDArray[Any]]
     begin: Callable[[npt.NDArray[np.bool_]], object] = _nothing
     observe: Callable[[npt.NDArray[np.float64]], object] = _nothing
     description: dict[str, Any] = field(default_factory=dict)
+    looks: bool = True
 
 
 def drive(
     env: Any,
-    writer: FlatBufferWriter,
+    writer: LaneWriter,
     behaviour: Behaviour,
     seed: int,
     *,

@@ -45,9 +45,10 @@ class FlatDataset:
         insertion_index: Where Tianshou would write next; 0 in a full buffer.
         last_index: The row written last.
         stack_num: Frames stacked when sampling; 1 unless an image task was stored.
-        meta: The open group ``_meta``.
+        meta: The columns by name: the open group ``_meta``, or what makes them as they are read.
         has_next: Whether ``obs_next`` is stored; a buffer made with ``ignore_obs_next`` lacks it.
         provenance: What `data_tools.collect` says about the file; None in a foreign one.
+        kind: The layout's name.
     """
 
     path: Path
@@ -55,11 +56,12 @@ class FlatDataset:
     insertion_index: int
     last_index: int
     stack_num: int
-    meta: h5py.Group
+    meta: Any
     has_next: bool
     provenance: dict[str, Any] | None
+    kind: str = "Tianshou's flat ReplayBuffer layout"
 
-    def column(self, name: str) -> h5py.Dataset:
+    def column(self, name: str) -> Any:
         """One of `COLUMNS`, with at least `size` rows."""
         return self.meta[name]
 
@@ -95,7 +97,7 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
         last = int(last_index[0])
         if not 0 <= last < size:
             raise DatasetError(f"{file}: last_index is {last}, outside its {size} rows.")
-        provenance = _parse_provenance(file, root)
+        provenance = parse_provenance(file, root)
         width = int(np.prod(meta["obs"].shape[1:], dtype=np.int64))
         if provenance is not None and provenance["layout"][-1]["stop"] != width:
             raise DatasetError(
@@ -150,10 +152,10 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """
     file = Path(path)
     with open_file(file) as root:
-        return _parse_provenance(file, root)
+        return parse_provenance(file, root)
 
 
-def read_into(dataset: h5py.Dataset, rows: np.ndarray[Any, Any], start: int) -> None:
+def read_into(dataset: Any, rows: np.ndarray[Any, Any], start: int) -> None:
     """Read one column's rows from `start` on into `rows`, which must be contiguous.
 
     Raises:
@@ -169,14 +171,14 @@ def read_into(dataset: h5py.Dataset, rows: np.ndarray[Any, Any], start: int) -> 
         ) from None
 
 
-def read_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray[Any, Any]:
+def read_rows(dataset: Any, start: int, stop: int) -> np.ndarray[Any, Any]:
     """The rows [start, stop) of one column, as `read_into` reads them."""
     rows = np.empty((stop - start, *dataset.shape[1:]), dataset.dtype)
     read_into(dataset, rows, start)
     return rows
 
 
-def row_chunks(dataset: h5py.Dataset, size: int) -> Iterator[tuple[int, int]]:
+def row_chunks(dataset: Any, size: int) -> Iterator[tuple[int, int]]:
     """Cut the rows [0, size) into ranges of at most 16 MiB each."""
     row_bytes = max(1, int(np.prod(dataset.shape[1:], dtype=np.int64)) * dataset.dtype.itemsize)
     step = max(1, _CHUNK_BYTES // row_bytes)
@@ -275,7 +277,12 @@ def _check_lengths(file: Path, group: h5py.Group, capacity: int) -> None:
             )
 
 
-def _parse_provenance(file: Path, root: h5py.File) -> dict[str, Any] | None:
+def parse_provenance(file: Path, root: h5py.File) -> dict[str, Any] | None:
+    """What an open file says about itself, checked; None where it says nothing.
+
+    Raises:
+        DatasetError: It is not what `data_tools.collect` writes.
+    """
     if "provenance" not in root.attrs:
         return None
     text = root.attrs["provenance"]

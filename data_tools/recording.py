@@ -9,13 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from data_tools.command_line import CommandLineError, sure_interrupts
 from data_tools.driving import Behaviour, drive
 from data_tools.episodes import Episodes
-from data_tools.hdf5 import FlatBufferWriter
 from data_tools.provenance import describe_collection, describe_episodes, usable_span
+from data_tools.recorded_layouts import open_recording
 from data_tools.training_span import make_training_env
 from gym_trade import Market, VectorTradeEnv
 
@@ -68,6 +66,7 @@ def record_market(
     buffer_size: int,
     seed: int,
     num_envs: int | None = None,
+    layout: str = "full",
     overwrite: bool = False,
     progress: bool = True,
     echo: Callable[[str], object] | None = print,
@@ -85,6 +84,7 @@ def record_market(
         buffer_size: Transitions, exactly.
         seed: Lane i is the environment seeded with ``seed + i``.
         num_envs: As for `collect.collect`.
+        layout: As for `collect.collect`.
         overwrite: Replace an existing file.
         progress: Show a progress bar on stderr.
         echo: Receives the lines that say what is done.
@@ -97,7 +97,7 @@ def record_market(
     lanes = num_envs or _default_lanes(buffer_size, arguments.get("episode_steps"))
     lanes = min(lanes, buffer_size)
     with sure_interrupts() as check_interrupts, contextlib.ExitStack() as stack:
-        venv = make_training_env(task, market, lanes, arguments, train_fraction)
+        venv = make_training_env(task, market, lanes, arguments, train_fraction, layout)
         stack.callback(venv.close)
         behaviour = make_behaviour(venv)
         about = behaviour.description
@@ -106,18 +106,12 @@ def record_market(
             first, last = usable_span(venv)
             echo(f"collecting between {first} and {last}, of {market}")
             _note_short_shares(buffer_size, lanes, venv.config.episode_steps, echo)
-        with FlatBufferWriter(
-            path,
-            size=buffer_size,
-            num_lanes=lanes,
-            observation_size=venv.layout[-1].stop,
-            action_shape=venv.single_action_space.shape or (),
-            action_dtype=venv.single_action_space.dtype or np.int64,
-            overwrite=overwrite,
-        ) as writer:
+        recording = open_recording(layout, venv, behaviour, path, buffer_size, overwrite)
+        with recording.writer as writer:
             episodes = drive(
-                venv, writer, behaviour, seed, check=check_interrupts, progress=progress
-            )
+                recording.env, writer, recording.behaviour, seed, see=recording.see,
+                check=check_interrupts, progress=progress,
+            )  # fmt: skip
             provenance = description | {"reference": describe_episodes(episodes)}
             written = writer.finish(provenance)
     return CollectSummary(written, buffer_size, episodes, provenance)

@@ -12,6 +12,8 @@ from gym_trade import Market, VectorTradeEnv
 DEFAULT_EPISODE_STEPS = 2000
 DEFAULT_TRAIN_FRACTION = 0.7
 
+FULL, INDEXED = "full", "indexed"  # what a dataset stores of an observation
+
 # Collecting sets these itself.
 _FIXED = {"observation": "flat", "autoreset_mode": "SameStep", "copy": False}
 _HAVE_FLAGS = {"num_envs": "--num-envs", "config": "--env-config"}
@@ -52,7 +54,12 @@ def combine_arguments(
 
 
 def make_training_env(
-    task: str, market: Market, lanes: int, arguments: dict[str, Any], fraction: float | None
+    task: str,
+    market: Market,
+    lanes: int,
+    arguments: dict[str, Any],
+    fraction: float | None,
+    layout: str = FULL,
 ) -> VectorTradeEnv:
     """Make the environment on the first part of a market.
 
@@ -64,6 +71,7 @@ def make_training_env(
             dataset's ``config`` does, must be `market`.
         fraction: Share of the usable decision instants; None: 0.7, or up to ``end`` if that is
             among the arguments.
+        layout: "full", or "indexed": then the environment is in index mode.
 
     Raises:
         ValueError: The task, the fraction or an argument is no such thing, or the market is too
@@ -79,11 +87,16 @@ def make_training_env(
             f"--env df={content_hash}: the market's content hash is {market.content_hash}. Name "
             "the market with --market."
         )
-    return _make(task, market, lanes, _cut_off(task, market, rest, fraction))
+    if layout not in (FULL, INDEXED):
+        raise CommandLineError(f"--layout {layout}: expected {FULL} or {INDEXED}.")
+    return _make(task, market, lanes, _cut_off(task, market, rest, fraction), layout)
 
 
-def _make(task: str, market: Market, lanes: int, arguments: dict[str, Any]) -> VectorTradeEnv:
-    venv = gymnasium.make_vec(task, num_envs=lanes, df=market, **(arguments | _FIXED)).unwrapped
+def _make(
+    task: str, market: Market, lanes: int, arguments: dict[str, Any], layout: str = FULL
+) -> VectorTradeEnv:
+    fixed = _FIXED | ({"observation": "index"} if layout == INDEXED else {})
+    venv = gymnasium.make_vec(task, num_envs=lanes, df=market, **(arguments | fixed)).unwrapped
     assert isinstance(venv, VectorTradeEnv)
     return venv
 
