@@ -47,9 +47,9 @@ class IndexedLanes:
         return self._shown
 
     def _final(self, observation: dict[str, Any]) -> npt.NDArray[Any]:
-        record = np.zeros((), self._shown.dtype)
-        record["decision"] = observation["decision_index"]
-        record["account_state"] = observation["account_state"]
+        record: npt.NDArray[Any] = np.zeros((), self._shown.dtype)
+        record["decision"][...] = observation["decision_index"]
+        record["account_state"][...] = observation["account_state"]
         return record
 
 

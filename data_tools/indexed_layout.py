@@ -22,20 +22,17 @@ from data_tools.flat_layout import (
     read_rows,
     row_chunks,
 )
-from data_tools.indexed_format import (
-    ALL_FLAGS,
-    APART,
-    LAST,
-    LAYOUT,
-    LAYOUT_VERSION,
-    ROWS,
-    TERMINATED,
-    TRUNCATED,
+from data_tools.indexed_checks import (
+    check_columns,
+    check_shown,
+    check_version,
+    mapped,
+    read_flags,
 )
+from data_tools.indexed_format import APART, LAST, ROWS, TERMINATED, TRUNCATED
 from data_tools.indexed_table import IndexedTable
 from data_tools.market_windows import open_windows
 from gym_trade import Market
-from gym_trade.types import ACCOUNT_STATE_WIDTH
 
 _FLAG_BITS = {"terminated": TERMINATED, "truncated": TRUNCATED, "done": TERMINATED | TRUNCATED}
 
@@ -53,9 +50,6 @@ class MadeColumn:
     def read_direct(self, rows: npt.NDArray[Any], selection: slice) -> None:
         """Fill `rows` with those of a slice."""
         rows[:] = self.make(selection.start, selection.stop)
-
-    def __getitem__(self, selection: slice) -> npt.NDArray[Any]:
-        return self.make(*selection.indices(self.shape[0])[:2])
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,8 +70,17 @@ class IndexedDataset(FlatDataset):
         """
         decisions, accounts = self.table.decisions, self.table.accounts
         part = np.array(decisions[start:stop]), np.array(accounts[start:stop])
-        _check_shown(self.path, self.table, part, start, "transition")
+        check_shown(self.path, self.table.windows, part, start, "transition")
         return part
+
+    def check_rows(self) -> None:
+        """Check every decision and account, reading them once.
+
+        Raises:
+            DatasetError: As `checked_shown` does.
+        """
+        for start, stop in row_chunks(self.table.accounts, self.size):
+            self.checked_shown(start, stop)
 
 
 @contextmanager
@@ -125,117 +128,29 @@ def _open_indexed(
     echo: Callable[[str], object] | None,
 ) -> Iterator[IndexedDataset]:
     with open_file(file) as root:
-        _check_version(file, root)
-        size = _check_columns(file, root)
+        check_version(file, root)
+        size = check_columns(file, root)
         provenance = parse_provenance(file, root)
         windows = open_windows(file, provenance, market=market, features=features, echo=echo)
-        flags = _read_flags(file, root["flags"], size)
-        mapped = {name: _mapped(file, root[name]) for name in (*ROWS[:2], *LAST)}
+        flags = read_flags(file, root["flags"], size)
+        parts = {name: mapped(file, root[name]) for name in (*ROWS[:2], *LAST)}
         apart = (flags & APART) != 0
         marked = int(np.count_nonzero(apart))
-        if marked != len(mapped["last_decision"]):
+        if marked != len(parts["last_decision"]):
             raise DatasetError(
                 f"{file}: {marked} transitions lead to observations that stand apart, and it holds "
-                f"{len(mapped['last_decision'])} of them. Make the dataset anew."
+                f"{len(parts['last_decision'])} of them. Make the dataset anew."
             )
-        last = np.array(mapped["last_decision"]), np.array(mapped["last_account_state"])
-        table = IndexedTable(
-            windows, mapped["decision"], mapped["account_state"], *last, apart=apart
-        )
-        _check_shown(file, table, last, 0, "last observation")
+        last = np.array(parts["last_decision"]), np.array(parts["last_account_state"])
+        table = IndexedTable(windows, parts["decision"], parts["account_state"], *last, apart=apart)
+        check_shown(file, windows, last, 0, "last observation")
         made = IndexedDataset(
             path=file, size=size, insertion_index=0, last_index=size - 1, stack_num=1, meta={},
-            has_next=True, provenance=provenance, kind="indexed layout", table=table,
+            has_next=True, provenance=provenance, table=table,
+            kind="indexed layout, windows gathered from its market",
         )  # fmt: skip
         made.meta.update(_columns(made, root, flags))
         yield made
-
-
-def _check_version(file: Path, root: h5py.File) -> None:
-    layout, version = root.attrs["layout"], root.attrs.get("layout_version")
-    if not isinstance(layout, str) or layout != LAYOUT or version != LAYOUT_VERSION:
-        raise DatasetError(
-            f"{file} has layout {layout!r} of version {version}. Expected {LAYOUT!r} of version "
-            f"{LAYOUT_VERSION}; another version of this package wrote it."
-        )
-
-
-def _check_columns(file: Path, root: h5py.File) -> int:
-    """Check that each column is there, in this very file, and fits; returns the rows."""
-    for name in (*ROWS, *LAST):
-        column = root.get(name)
-        if not isinstance(root.get(name, getlink=True), h5py.HardLink) or not isinstance(
-            column, h5py.Dataset
-        ):
-            raise DatasetError(f"{file} lacks {name}. Columns seen: {', '.join(root)}.")
-        rows = root["last_decision" if name in LAST else "decision"].shape[:1]
-        shapes = [rows] if name != "act" else [rows, (*rows, *column.shape[1:2])]
-        if name.endswith("account_state"):
-            shapes = [(*rows, ACCOUNT_STATE_WIDTH)]
-        types = {"rew": "f4 f8", "flags": "u1", "act": "u1 u2 u4 u8 i1 i2 i4 i8 f4 f8"}
-        types |= dict.fromkeys(("decision", "last_decision"), "i4 i8")
-        wanted = types.get(name, "f4").split()
-        # what is stored elsewhere, in pieces or by a filter has no offset
-        if (
-            column.shape not in shapes
-            or column.dtype.str[1:] not in wanted
-            or not rows[0]
-            or column.id.get_offset() is None
-        ):
-            raise DatasetError(
-                f"{file}: {name} has shape {column.shape} and dtype {column.dtype}. Expected "
-                f"{' or '.join(map(str, shapes))}, one of {', '.join(wanted)}, contiguous."
-            )
-    return int(root["decision"].shape[0])
-
-
-def _read_flags(file: Path, column: h5py.Dataset, size: int) -> npt.NDArray[np.uint8]:
-    flags = read_rows(column, 0, size)
-    ends = (flags & (TERMINATED | TRUNCATED)) != 0
-    ends[-1] = True  # nothing follows
-    wrong = (flags > ALL_FLAGS) | (ends & ((flags & APART) == 0))
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DatasetError(
-            f"{file}: flags of transition {row} are {flags[row]}. Expected sums of {TERMINATED} "
-            f"(terminated), {TRUNCATED} (truncated) and {APART} (its next observation stands "
-            "apart), the last one with either of the others and in the last row."
-        )
-    return flags
-
-
-def _mapped(file: Path, column: h5py.Dataset) -> npt.NDArray[Any]:
-    """A column where it lies in the file, without reading it."""
-    offset = column.id.get_offset()
-    if offset + column.dtype.itemsize * column.size > os.path.getsize(file):
-        raise DatasetError(f"{file}: {column.name} reaches beyond its end. It was cut short.")
-    mapped = np.memmap(file, column.dtype, "r", offset, column.shape)
-    return mapped.view(np.ndarray)
-
-
-def _check_shown(
-    file: Path,
-    table: IndexedTable,
-    shown: tuple[npt.NDArray[Any], npt.NDArray[Any]],
-    begin: int,
-    noun: str,
-) -> None:
-    decisions, accounts = shown
-    windows = table.windows
-    wrong = (decisions < windows.first) | (decisions >= windows.decisions)
-    if wrong.any():
-        row = int(np.argmax(wrong))
-        raise DatasetError(
-            f"{file}: decision of {noun} {begin + row} is {decisions[row]}. Expected "
-            f"{windows.first} to {windows.decisions - 1}, as its market has them; make it anew."
-        )
-    finite = np.isfinite(accounts)
-    if not finite.all():
-        row, column = np.unravel_index(int(np.argmin(finite)), accounts.shape)
-        raise DatasetError(
-            f"{file}: account_state of {noun} {begin + row} is {accounts[row, column]}. Expected "
-            "finite numbers; make the dataset anew."
-        )
 
 
 def _columns(
@@ -266,13 +181,3 @@ def _columns(
         add(name, (), np.bool_, lambda a, b, bits=bits: (flags[a:b] & bits) != 0)
     add("obs_next", width, np.float32, obs_next)
     return made
-
-
-def check_rows(dataset: IndexedDataset) -> None:
-    """Check every decision and account, reading them once.
-
-    Raises:
-        DatasetError: A decision is none of the market's, or an account is not finite.
-    """
-    for start, stop in row_chunks(dataset.table.accounts, dataset.size):
-        dataset.checked_shown(start, stop)
