@@ -9,11 +9,16 @@ import numpy.typing as npt
 import torch
 
 from data_tools.indexed_table import IndexedTable
+from data_tools.market_windows import NOT_NORMALISED
 from data_tools.observation_source import ObservationSource, Places
 from data_tools.statistics import BLOCK_ROWS, Moments, Statistics
-from gym_trade.types import Float64
+from gym_trade.types import ACCOUNT_STATE_WIDTH, Float64
+from gym_trade.windows import gather_observations
 
 ROWS_A_PASS = 16 * BLOCK_ROWS  # whole blocks: the bits of a single pass
+# Windows are normalised once for all where they take no more than this, else whenever they are
+# drawn, which takes half as long again: a million decisions of minute data take half of it.
+NORMALISED_BYTES = 2**30
 
 
 class IndexedObservations(ObservationSource):
@@ -28,6 +33,8 @@ class IndexedObservations(ObservationSource):
         self.rows, self.shape = len(table), (table.windows.width,)
         self.dtype = np.dtype(np.float32)
         self._moments: tuple[Float64, Float64] | None = None
+        # what the kernel takes
+        self._gathered = (table.shown, table.windows.arrays, NOT_NORMALISED)
         self._resident: ResidentWindows | None = None
 
     def following(self, rows: Places) -> Places:
@@ -44,9 +51,9 @@ class IndexedObservations(ObservationSource):
 
     def arrays(self, places: Places) -> npt.NDArray[Any]:
         """Gathered by the compiled kernel."""
-        flat = np.ascontiguousarray(places, np.int64).reshape(-1)
-        made = self._table.observations(flat, self._moments)
-        return made.reshape(*np.shape(places), *self.shape)
+        made = np.empty((places.size, self.shape[0]), np.float32)
+        gather_observations(places.reshape(-1), *self._gathered, made)
+        return made.reshape(*places.shape, *self.shape)
 
     def before(self) -> npt.NDArray[Any]:
         """A copy: as large as the full layout."""
@@ -70,7 +77,7 @@ class IndexedObservations(ObservationSource):
         return moments.statistics()
 
     def normalise(self, statistics: Statistics) -> None:
-        """Windows overlap, so nothing is changed in place: it is done as they are drawn.
+        """Windows overlap, so nothing is changed in place.
 
         Raises:
             ValueError: It was done before.
@@ -80,7 +87,13 @@ class IndexedObservations(ObservationSource):
                 "observations of the indexed layout are normalised once, as they are drawn. Load "
                 "the dataset anew."
             )
-        self._moments = (np.asarray(statistics.mean), np.asarray(statistics.std))
+        mean, std = self._moments = np.asarray(statistics.mean), np.asarray(statistics.std)
+        windows, left = self._table.windows, self._moments
+        ready = windows.normalised(self._table.span, self._moments, NORMALISED_BYTES)
+        if ready is not None:  # the accounts are left
+            account = slice(-ACCOUNT_STATE_WIDTH, None)
+            windows, left = ready, (mean[account].copy(), std[account].copy())
+        self._gathered = (self._table.shown, windows.arrays, left)
         if self._resident is not None:
             self._resident.set_moments(self._moments)
 

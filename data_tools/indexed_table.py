@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_tools.market_windows import MarketWindows
-from gym_trade.types import Bool, Float32, Float64, Int64
+from data_tools.market_windows import NOT_NORMALISED, MarketWindows
+from gym_trade.types import Bool, Float32, Int64
+from gym_trade.windows import Shown, following_places, gather_observations
 
 
 @dataclass(frozen=True)
@@ -42,24 +43,30 @@ class IndexedTable:
         """Transitions."""
         return len(self.decisions)
 
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last decision in it."""
+        parts = [part for part in (self.decisions, self.last_decisions) if len(part)]
+        return min(int(part.min()) for part in parts), max(int(part.max()) for part in parts)
+
     def in_memory(self) -> IndexedTable:
         """The same, read from the file that it is mapped from."""
         return replace(self, decisions=np.array(self.decisions), accounts=np.array(self.accounts))
 
     def following(self, rows: Int64) -> Int64:
         """The places of the observations after transitions, int64 (n,)."""
-        places = rows + 1
-        apart = np.flatnonzero(self.apart[rows])
-        if len(apart):
-            marked: Int64 = self.__dict__["_apart_rows"]
-            places[apart] = len(self) + np.searchsorted(marked, rows[apart])
+        places = np.empty_like(rows)
+        following_places(rows, self.apart, self.__dict__["_apart_rows"], places)
         return places
 
-    def observations(
-        self,
-        places: Int64,
-        moments: tuple[Float64, Float64] | None = None,
-    ) -> Float32:
-        """The observations at some places, float32 (n, width), normalised by `moments` if given."""
-        shown = (self.decisions, self.accounts, self.last_decisions, self.last_accounts)
-        return self.windows.gather(places, shown, moments)
+    @property
+    def shown(self) -> Shown:
+        """As `gym_trade.windows.gather_observations` takes it."""
+        accounts, last = self.accounts.reshape(-1), self.last_accounts.reshape(-1)
+        return self.decisions, accounts, self.last_decisions, last
+
+    def observations(self, places: Int64) -> Float32:
+        """The observations at some places, float32 (n, width)."""
+        out = np.empty((len(places), self.windows.width), np.float32)
+        gather_observations(places, self.shown, self.windows.arrays, NOT_NORMALISED, out)
+        return out

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,17 +13,18 @@ import numpy.typing as npt
 
 from data_tools.environment import open_market, reopen_market
 from data_tools.flat_layout import DatasetError
-from gym_trade import Market, SequentialConfig
+from gym_trade import Market, SequentialConfig, aligned
 from gym_trade.arguments import CALLABLE_PREFIX
 from gym_trade.grid import market_tables
 from gym_trade.spaces import window_layout
 from gym_trade.tables import Tables
 from gym_trade.types import ACCOUNT_STATE_WIDTH, Float32, Float64, Int64, Windows
-from gym_trade.windows import Shown, gather_observations
+from gym_trade.windows import gather_observations
 
 # What decides an environment's windows, of all its arguments.
 _WINDOW_ARGUMENTS = ("time_frames", "window_sizes", "execute_on", "features")
-_RAW: tuple[Float64, Float64] = (np.zeros(0), np.zeros(0))
+_ROWS_A_PASS = 4096
+NOT_NORMALISED: tuple[Float64, Float64] = (np.zeros(0), np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -60,13 +61,45 @@ class MarketWindows:
         """Numbers in a flat observation."""
         return int(self.arrays[1].sum()) + ACCOUNT_STATE_WIDTH
 
-    def gather(
-        self, places: Int64, shown: Shown, moments: tuple[Float64, Float64] | None = None
-    ) -> Float32:
-        """Observations, float32 (n, width); see `gym_trade.windows.gather_observations`."""
-        out = np.empty((len(places), self.width), np.float32)
-        gather_observations(places, shown, self.arrays, moments or _RAW, out)
-        return out
+    def normalised(
+        self, decisions: tuple[int, int], moments: tuple[Float64, Float64], most_bytes: int
+    ) -> MarketWindows | None:
+        """The same windows, normalised by their columns' moments once for all.
+
+        A bar stands in another column of each window that it is in, so that windows must be stored
+        apart: those of each decision in one piece, which is copied fastest, or else each different
+        window of a frame, of which coarse frames have few.
+
+        Args:
+            decisions: The first and the last decision that will be asked for.
+            moments: Mean and standard deviation, float64 (width,).
+            most_bytes: None is returned where it would take more.
+        """
+        starts, lengths, features = self.arrays
+        low, high = decisions
+        total, every = int(lengths.sum()), starts[low : high + 1]
+        if len(every) * total * features.itemsize <= most_bytes:
+            made = aligned.zeros((len(every), total), np.float32)
+            column = 0
+            for frame, length in enumerate(lengths.tolist()):
+                columns = slice(column, column + length)
+                _normalise(features, every[:, frame], moments, columns, made[:, columns])
+                column += length
+            places = (np.arange(len(starts)) - low)[:, None] * total
+            return replace(self, arrays=(places, np.array([total]), made.reshape(-1)))
+        found = [np.unique(column, return_inverse=True) for column in every.T]
+        sizes = [len(begins) * int(n) for (begins, _), n in zip(found, lengths, strict=True)]
+        if sum(sizes) * features.itemsize > most_bytes:
+            return None
+        stored, places = aligned.zeros(sum(sizes), np.float32), np.zeros_like(starts)
+        offset = column = 0
+        for frame, (begins, which) in enumerate(found):
+            length = int(lengths[frame])
+            rows = stored[offset : offset + sizes[frame]].reshape(-1, length)
+            _normalise(features, begins, moments, slice(column, column + length), rows)
+            places[low : high + 1, frame] = offset + which.reshape(-1) * length
+            offset, column = offset + sizes[frame], column + length
+        return replace(self, arrays=(places, lengths, stored))
 
     def observations(self, decisions: npt.NDArray[Any], accounts: Float32) -> Float32:
         """Observations, float32 (n, width).
@@ -75,8 +108,26 @@ class MarketWindows:
             decisions: Integers (n,), each `first` to `decisions` - 1: they are not checked.
             accounts: float32 (n, 6).
         """
-        shown = (decisions, accounts, decisions[:0], accounts[:0])
-        return self.gather(np.arange(len(decisions)), shown)
+        flat = accounts.reshape(-1)
+        shown = (decisions, flat, decisions[:0], flat[:0])
+        out = np.empty((len(decisions), self.width), np.float32)
+        rows = np.arange(len(decisions))
+        gather_observations(rows, shown, self.arrays, NOT_NORMALISED, out)
+        return out
+
+
+def _normalise(
+    features: Float32,
+    begins: Int64,
+    moments: tuple[Float64, Float64],
+    columns: slice,
+    out: Float32,
+) -> None:
+    """Write the windows that begin at `begins`, normalised as `columns` are, in float64."""
+    mean, std = (part[columns] for part in moments)
+    for begin in range(0, len(begins), _ROWS_A_PASS):
+        part = begins[begin : begin + _ROWS_A_PASS, None] + np.arange(len(mean))
+        out[begin : begin + len(part)] = (features[part] - mean) / std
 
 
 def open_windows(

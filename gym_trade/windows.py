@@ -8,8 +8,8 @@ import numpy as np
 
 from gym_trade.jit import rare_jit
 from gym_trade.observing import copy_windows
-from gym_trade.prefetch import prefetch
-from gym_trade.types import ACCOUNT_STATE_WIDTH, Float32, Float64, Int64, Windows
+from gym_trade.prefetch import copy_block, prefetch
+from gym_trade.types import ACCOUNT_STATE_WIDTH, Bool, Float32, Float64, Int64, Windows
 
 # (decisions, accounts, further decisions, further accounts): see `gather_observations`.
 Shown: TypeAlias = tuple[Int64, Float32, Int64, Float32]
@@ -32,17 +32,18 @@ def gather_observations(
 
     Args:
         places: int64 (n,): 0 to r - 1, or r to r + m - 1 for the further ones; not checked.
-        shown: (decisions, accounts, further decisions, further accounts): integers (r,), float32
-            (r, 6), integers (m,), float32 (m, 6).
+        shown: (decisions, accounts, further decisions, further accounts): integers (r,), flat
+            float32 (6 r,), integers (m,), float32 (6 m,).
         windows: As for `observing.observe`; decisions must be rows of the starts.
-        moments: Mean and standard deviation, float64 (width,), to subtract and to divide by in
-            float64; or two empty arrays.
+        moments: Mean and standard deviation, float64 (c,), to subtract from the last c columns and
+            to divide them by, in float64.
         out: float32 (n, width), written.
     """
     decisions, accounts, further_decisions, further_accounts = shown
     starts, lengths, features = windows
     mean, std = moments
     rows, count, frames = decisions.shape[0], places.shape[0], lengths.shape[0]
+    first = out.shape[1] - mean.shape[0]
     for step in range(count + 3 * STAGE):
         if step < count and places[step] < rows:
             prefetch(decisions, places[step])
@@ -64,12 +65,41 @@ def gather_observations(
         done = step - 3 * STAGE
         if done >= 0:
             place, row = places[done], out[done]
-            decision = decisions[place] if place < rows else further_decisions[place - rows]
-            position = copy_windows(decision, windows, row)
-            for number in range(ACCOUNT_STATE_WIDTH):
-                if place < rows:
-                    row[position + number] = accounts[place, number]
-                else:
-                    row[position + number] = further_accounts[place - rows, number]
+            if place < rows:
+                position = copy_windows(decisions[place], windows, row)
+                begin = place * ACCOUNT_STATE_WIDTH
+                copy_block(accounts, begin, row, position, ACCOUNT_STATE_WIDTH)
+            else:
+                place -= rows
+                position = copy_windows(further_decisions[place], windows, row)
+                begin = place * ACCOUNT_STATE_WIDTH
+                copy_block(further_accounts, begin, row, position, ACCOUNT_STATE_WIDTH)
+            scaled = row[first:]
             for column in range(mean.shape[0]):
-                row[column] = np.float32((np.float64(row[column]) - mean[column]) / std[column])
+                value = np.float64(scaled[column])
+                scaled[column] = np.float32((value - mean[column]) / std[column])
+
+
+@rare_jit
+def following_places(rows: Int64, apart: Bool, marked: Int64, out: Int64) -> None:
+    """Write where the observations after transitions are: in the next row, or apart.
+
+    Args:
+        rows: Transitions, int64 (n,): not checked.
+        apart: Those that lead to a further observation, bool (r,).
+        marked: The same as row numbers, int64 (m,), increasing.
+        out: int64 (n,), written.
+    """
+    for i in range(rows.shape[0]):
+        row = rows[i]
+        if apart[row]:
+            low, high = 0, marked.shape[0]
+            while low < high:  # the first that is not below `row`
+                middle = (low + high) // 2
+                if marked[middle] < row:
+                    low = middle + 1
+                else:
+                    high = middle
+            out[i] = apart.shape[0] + low
+        else:
+            out[i] = row + 1
