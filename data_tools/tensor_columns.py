@@ -153,9 +153,8 @@ class TensorColumns(ReplayBuffer):  # type: ignore[misc] # tianshou is not follo
         rows = np.asarray(self._indices[: len(self)][index])
         if key == "obs_next":
             single = 1 in (stack_num, self.stack_num)
-            following = self._observations.following if single else self._after
-            places = following(rows.ravel()).reshape(*rows.shape, *((-1,) if not single else ()))
-            return self._observations.arrays(places)
+            after = (self._observations.following if single else self._after)(rows.ravel())
+            return self._observations.arrays(after.reshape(rows.shape + after.shape[1:]))
         stack = [rows]
         for _ in range((stack_num or self.stack_num) - 1):
             stack.insert(0, self.prev(stack[0]))
