@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 import numpy.typing as npt
-from tianshou.data import ReplayBuffer
+
+if TYPE_CHECKING:
+    from tianshou.data import ReplayBuffer
 
 Rows = npt.NDArray[np.int64]
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numba
 import numpy as np
 import numpy.typing as npt
-from tianshou.data import ReplayBuffer
+
+if TYPE_CHECKING:
+    from tianshou.data import ReplayBuffer
 
 
 class Targets(NamedTuple):
