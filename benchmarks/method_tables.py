@@ -15,11 +15,16 @@ T_VALUES = (
 
 
 def interval(values: list[float], form: str) -> str:
-    """The mean of up to 20 seeds with its 95% interval, Student's t; "-" without values."""
+    """The mean of up to 20 seeds with its 95% interval, Student's t; "-" without values.
+
+    Two seeds have no interval worth the name: they are both shown.
+    """
     if not values:
         return "-"
+    if len(values) == 2:
+        return " and ".join(map(form.format, values))
     mean = statistics.fmean(values)
-    if len(values) < 2 or min(values) == max(values):
+    if min(values) == max(values):
         return form.format(mean)
     margin = T_VALUES[len(values) - 2] * statistics.stdev(values) / len(values) ** 0.5
     return f"{form.format(mean)} ± {form.format(margin).lstrip('+')}"
@@ -39,9 +44,10 @@ def methods_table(result: dict[str, Any]) -> str:
     header = ["task: method", "chosen on validation", "last"]
     more = (
         f"Mean and 95% interval over seeds 0 to {result['seeds'] - 1} of the return on test "
-        "episodes (CartPole and Pendulum: 10 of fixed seeds; markets: one pass over the period "
-        "after the data); one dataset a task; networks of two layers of 64, the flags in "
-        f"`benchmarks/methods.py`; runs of commit {', '.join(sorted(commits))}."
+        "episodes (CartPole and Pendulum: 10 of fixed seeds; HalfCheetah: 5, seeds 0 and 1, "
+        "both shown; markets: one pass over the period after the data); one dataset a task; "
+        "networks of two layers of 64, HalfCheetah 256, the flags in `benchmarks/methods.py`; "
+        f"runs of commit {', '.join(sorted(commits))}."
     )
     return table(header, rows) + "\n\n" + provenance(result, more)
 

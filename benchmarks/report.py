@@ -64,6 +64,7 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     **{name: ("throughput", make) for name, make in throughput_tables.TABLES.items()},
     "quickstart": ("quickstart", quickstart_table),
     **{name: ("training", make) for name, make in training_tables.TABLES.items()},
+    **{name: ("training_peers", make) for name, make in training_tables.PEER_TABLES.items()},
     **{name: ("methods", make) for name, make in method_tables.TABLES.items()},
 }
 PICTURES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {

@@ -13,9 +13,8 @@ import argparse
 import contextlib
 import multiprocessing
 import sys
-import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
@@ -23,33 +22,29 @@ from tianshou.data import to_torch
 from tianshou.utils.torch_utils import policy_within_training_step
 
 from benchmarks.machine import describe_machine, write_result
+from benchmarks.peers.side import rate
 from benchmarks.speed import Rounds
-from benchmarks.training_cases import CASES, LARGE, LITTLE, Size, ours, quiet, transitions
+from benchmarks.training_cases import (
+    CASES,
+    LARGE,
+    LITTLE,
+    WITHOUT_STOCK,
+    Size,
+    ours,
+    quiet,
+    transitions,
+)
 from benchmarks.training_tables import sampling_table, training_table
 from data_tools import command_line
 from data_tools.buffers import TensorReplayBuffer
 from offline_algos.preparation import keep_memory
 
-WARM_STEPS = 5
-BLOCK = 5  # steps between two looks at the clock
 SAMPLING = "sampling"
 
 
 def say(text: str) -> None:
     """Report progress."""
     print(text, file=sys.stderr, flush=True)
-
-
-def rate(step: Callable[[], Any], seconds: float) -> float:
-    """Calls a second, over at least `seconds`."""
-    for _ in range(WARM_STEPS):
-        step()
-    steps, begin = 0, time.perf_counter()
-    while (elapsed := time.perf_counter() - begin) < seconds:
-        for _ in range(BLOCK):
-            step()
-        steps += BLOCK
-    return steps / elapsed
 
 
 def steps_a_second(algorithm: Any, buffer: Any, batch_size: int, seconds: float) -> float:
@@ -61,7 +56,7 @@ def steps_a_second(algorithm: Any, buffer: Any, batch_size: int, seconds: float)
 
 def make_step(side: str, name: str, size: Size) -> Callable[[float], float]:
     """What measures one side of a case, or of `SAMPLING`, for some seconds."""
-    case = next((case for case in CASES if case.name == name), None)
+    case = next((case for case in (*CASES, *WITHOUT_STOCK) if case.name == name), None)
     data = transitions(size, continuous=case is not None and case.script.startswith("d4rl"))
     if case is None:
         tensors = TensorReplayBuffer(data)
@@ -96,7 +91,7 @@ def serve(side: str, connection: Any) -> None:
 def alternate(
     connections: dict[str, Any], asked: tuple[str, Size], rounds: int, seconds: float
 ) -> dict[str, Any]:
-    """Both sides of a case, in turns: {"ours", "tianshou"}, each a spread."""
+    """The sides of a case, in turns: the name of each, as in `connections`, to its spread."""
     for connection in connections.values():
         connection.send(asked)
         connection.recv()
@@ -110,17 +105,24 @@ def alternate(
     return spreads
 
 
-def measure_all(rounds: int, seconds: float) -> dict[str, Any]:
-    """Every case at both sizes, each side in a process of its own, of which one works at a time."""
+@contextlib.contextmanager
+def processes(*sides: str) -> Iterator[dict[str, Any]]:
+    """What sends to and receives from each side's own process, which ends with the block."""
     context = multiprocessing.get_context("spawn")
     with contextlib.ExitStack() as stack:
         connections = {}
-        for side in ("ours", "tianshou"):
+        for side in sides:
             connections[side], theirs = context.Pipe()
             process = context.Process(target=serve, args=(side, theirs), daemon=True)
             process.start()
             stack.callback(process.join)
             stack.callback(connections[side].send, None)
+        yield connections
+
+
+def measure_all(rounds: int, seconds: float) -> dict[str, Any]:
+    """Every case at both sizes, each side in a process of its own, of which one works at a time."""
+    with processes("ours", "tianshou") as connections:
         return {
             "sampling": alternate(connections, (SAMPLING, LARGE), rounds, seconds),
             "cases": {

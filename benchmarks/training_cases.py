@@ -37,11 +37,12 @@ from tianshou.utils.net.continuous import (
 )
 from tianshou.utils.net.discrete import DiscreteActor, DiscreteCritic
 
+from benchmarks.peers.side import ACTIONS, ROWS, draw
 from data_tools.buffers import TensorReplayBuffer
 from offline_algos.networks import Inputs
 from offline_algos.normalisation import Normaliser
 
-ACTIONS, QUANTILES, ROWS = 5, 200, 100_000
+QUANTILES = 200
 BOX = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
 DISCRETE = gym.spaces.Discrete(ACTIONS)
 
@@ -74,20 +75,17 @@ class TrainingCase(NamedTuple):
     alike: bool = False
 
 
+def not_there(size: Size) -> Any:
+    """Tianshou has no such method."""
+    raise NotImplementedError
+
+
 def transitions(size: Size, *, continuous: bool, seed: int = 0) -> ReplayBuffer:
-    """Random transitions, an episode every 1000 rows."""
-    rng = np.random.default_rng(seed)
-    done = np.arange(ROWS) % 1000 == 999
-    act: Any = rng.integers(0, ACTIONS, ROWS)
-    if continuous:
-        act = rng.uniform(-1, 1, (ROWS, 1)).astype(np.float32)
+    """Random transitions, an episode every 1000 rows; see `side.draw`."""
+    drawn = draw(size.columns, continuous=continuous, seed=seed)
+    done = drawn["terminated"]
     made = ReplayBuffer(ROWS, random_seed=seed)
-    made._meta = Batch(
-        obs=rng.normal(size=(ROWS, size.columns)).astype(np.float32),
-        obs_next=rng.normal(size=(ROWS, size.columns)).astype(np.float32),
-        act=act, rew=rng.normal(size=ROWS), terminated=done, truncated=done & False, done=done,
-        info=Batch(), policy=Batch(),
-    )  # fmt: skip
+    made._meta = Batch(**drawn, truncated=done & False, done=done, info=Batch(), policy=Batch())
     made._size, made._insertion_idx = ROWS, 0
     made.last_index = np.array([ROWS - 1])
     return made
@@ -233,3 +231,5 @@ CASES = (
     TrainingCase("CQL", "d4rl_style_cql", ("--with-lagrange", "1", "--cql-weight", "1"),
                  stock_cql, _aims(3.5)),
 )  # fmt: skip
+# What stands beside other peers only (`benchmarks.training_peers`).
+WITHOUT_STOCK = (TrainingCase("IQL", "d4rl_style_iql", (), not_there, {}),)

@@ -54,4 +54,32 @@ def sampling_table(result: dict[str, Any]) -> str:
     return table(header, [row])
 
 
+PEER_TITLES = {"d3rlpy": "d3rlpy", "corl": "CORL"}
+
+
+def peers_table(result: dict[str, Any]) -> str:
+    """Gradient steps a second of ours beside other packages, and ours divided by theirs."""
+    rows = []
+    for method, sizes in result["cases"].items():
+        for size, spreads in sizes.items():
+            row = [method, size, spread_of(spreads["ours"], rate)]
+            for peer in PEER_TITLES:
+                if peer in spreads:
+                    ratio = spreads["ours"]["median"] / spreads[peer]["median"]
+                    row += [spread_of(spreads[peer], rate), ratio_text(ratio)]
+                else:
+                    row += ["-", "-"]
+            rows.append(row)
+    header = ["gradient steps a second", "observation, hidden layers, batch", "offline_algos"]
+    for title in PEER_TITLES.values():
+        header += [title, "ratio"]
+    more = (
+        f"Median (smallest to largest) of {result['rounds']} alternating rounds of "
+        f"{result['seconds']:g} s, one thread, {ROWS:,} random transitions, sampling included, "
+        f"{QUANTILES} quantiles in discrete CQL; CORL's loops from its repository."
+    )
+    return table(header, rows) + "\n\n" + provenance(result, more)
+
+
 TABLES = {"training": training_table, "training_sampling": sampling_table}
+PEER_TABLES = {"training_peers": peers_table}

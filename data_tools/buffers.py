@@ -155,7 +155,7 @@ class TensorReplayBuffer(TensorColumns):
         return self._observations.statistics()
 
     def normalise(self, statistics: Statistics) -> None:
-        """Subtract the mean of ``obs`` and ``obs_next`` and divide by the deviation.
+        """Normalise ``obs`` and ``obs_next``: see `Statistics`.
 
         It is done in place, or whenever an observation of an indexed dataset is drawn. The
         arithmetic is float64, as the network's own normaliser does it for observations that come

@@ -15,6 +15,7 @@ from data_tools.driving import Behaviour
 from data_tools.environment import (
     add_environment_flags,
     environment_help,
+    market_arguments,
     open_market,
     parse_env_arguments,
 )
@@ -89,8 +90,7 @@ def collect(
     """
     check_counts(buffer_size, num_envs, seed)
     arguments = combine_arguments(env or {}, episode_steps, start, end)
-    defaults = {"stamp": "open", "offset": None}
-    shared = {k: arguments[k] for k, v in defaults.items() if arguments.get(k, v) != v}
+    shared = market_arguments(arguments)
     opened, market_spec = open_market(market, market_arguments=shared, echo=echo)
 
     def behaviour(venv: VectorTradeEnv) -> Behaviour:

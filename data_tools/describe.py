@@ -51,7 +51,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, 2 for bad input, 130 after Ctrl-C.
     """
     parser = ArgumentParser(prog="python -m data_tools.describe", description=__doc__)
-    parser.add_argument("file", type=Path, help="market file (.csv, .csv.gz) or dataset (.hdf5)")
+    parser.add_argument("file", type=Path, help="market file or dataset (.hdf5)")
     parser.add_argument(
         "--plot", type=Path, metavar="FILE", help="write a picture, .png, .pdf or .svg"
     )

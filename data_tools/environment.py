@@ -28,13 +28,16 @@ class EnvironmentArgumentError(ValueError):
     """An environment argument or a market name that cannot be read."""
 
 
-def add_environment_flags(parser: argparse.ArgumentParser) -> None:
-    """Add ``--market``, ``--env`` and ``--env-config`` to a parser."""
+def add_environment_flags(
+    parser: argparse._ActionsContainer, *, default_market: bool = True
+) -> None:
+    """Add ``--market``, ``--env`` and ``--env-config`` to a parser or to a group of it."""
+    otherwise = "; default: the embedded synthetic:mean_reverting" if default_market else ""
     parser.add_argument(
         "--market",
         metavar="FILE",
-        help="market file (.csv or .csv.gz), or synthetic:mean_reverting or synthetic:martingale; "
-        "default: the embedded synthetic:mean_reverting",
+        help="market file (.csv, .csv.gz, .zip, .parquet or .feather), or "
+        "synthetic:mean_reverting or synthetic:martingale" + otherwise,
     )
     parser.add_argument(
         "--env",
@@ -134,6 +137,12 @@ def _unique(file: Path) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
         return dict(pairs)
 
     return build
+
+
+def market_arguments(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Those of an environment's arguments that say how a market file is stamped."""
+    defaults = {"stamp": "open", "offset": None}
+    return {k: arguments[k] for k, v in defaults.items() if arguments.get(k, v) != v}
 
 
 def open_market(

@@ -1,78 +1,81 @@
-"""The header of a market file: which of its columns are read."""
+"""The header of a market table: which of its columns are read."""
 
 from __future__ import annotations
 
-import csv
-import gzip
-from dataclasses import dataclass
-from pathlib import Path
-from typing import IO
-
+from data_tools.market_layout import Layout
+from data_tools.market_text import MarketText
 from gym_trade import MarketDataError
 from gym_trade.validation import PRICES, TIME_COLUMNS
 
 
-@dataclass(frozen=True)
-class Layout:
-    """Which columns of a file are read, by their position in the header."""
+def recognise_header(text: MarketText, first: list[str]) -> Layout:
+    """Recognise OHLCV text by the names in its first line; the last of the recognisers.
 
-    time: int
-    values: dict[int, str]  # position -> lower-case name
-    ignored: tuple[str, ...]  # as the file spells them
-    header: tuple[str, ...]
-
-
-def open_text(file: Path) -> IO[str]:
-    """Open a file as text, decompressing it by its suffix; a byte order mark is skipped."""
-    if file.name.lower().endswith(".gz"):
-        return gzip.open(file, "rt", encoding="utf-8-sig", newline="")
-    return open(file, encoding="utf-8-sig", newline="")
-
-
-def read_header(file: Path) -> Layout:
-    """Read the first line and decide which columns are used.
+    Args:
+        text: The text.
+        first: The cells of its first line.
 
     Raises:
-        MarketDataError: There is no header, or it lacks a column, names one twice, or has several
-            time columns.
+        MarketDataError: There is no header, or it cannot be used.
     """
-    with open_text(file) as stream:
-        header = [cell.strip() for cell in next(csv.reader(stream), [])]
-    names = [cell.lower() for cell in header]
-    seen = ", ".join(repr(cell) for cell in header)
+    names = [_plain(cell) for cell in first]
     known = {*TIME_COLUMNS, *PRICES, "volume"}
-    if not known.intersection(names) and any(is_number(cell) for cell in header):
+    if not known.intersection(names) and any(is_number(cell) for cell in first):
         raise MarketDataError(
-            f"{file} has no header: its first line is {seen}. Expected a first line that names the "
-            "columns; add one, such as open_time,open,high,low,close,volume."
+            f"{text.name} has no header: its first line is {_seen(first)}. Expected a first line "
+            "that names the columns; add one, such as open_time,open,high,low,close,volume."
         )
-    times = [index for index, name in enumerate(names) if name in TIME_COLUMNS]
-    missing = [name for name in PRICES if name not in names]
+    return choose_columns(text.name, first, "OHLCV text with a header")
+
+
+def choose_columns(name: str, header: list[str], family: str) -> Layout:
+    """Decide by their names which columns are used.
+
+    Args:
+        name: How errors call the file.
+        header: The columns' names, in any letter case.
+        family: Words for the format.
+
+    Raises:
+        MarketDataError: A column is missing or named twice, or there are several time columns.
+    """
+    names = [_plain(cell) for cell in header]
+    times = [index for index, plain in enumerate(names) if plain in TIME_COLUMNS]
+    missing = [price for price in PRICES if price not in names]
     if missing or not times:
         needed = ([] if times else [f"a time column ({', '.join(TIME_COLUMNS)})"]) + missing
         raise MarketDataError(
-            f"{file} lacks {', '.join(needed)}. Columns seen: {seen}. "
-            f"{_column_hint(header)}Rename the columns in its first line."
+            f"{name} lacks {', '.join(needed)}. Columns seen: {_seen(header)}. "
+            f"{_column_hint(header)}Rename the columns."
         )
     if len(times) > 1:
         named = ", ".join(header[index] for index in times)
         raise MarketDataError(
-            f"{file} has {len(times)} time columns: {named}. Expected one; rename or drop the "
+            f"{name} has {len(times)} time columns: {named}. Expected one; rename or drop the "
             "others."
         )
     wanted = {
-        index: name
-        for index, name in enumerate(names)
-        if name in {*PRICES, "volume", "funding_rate"} or name.startswith("feature_")
+        index: plain
+        for index, plain in enumerate(names)
+        if plain in {*PRICES, "volume", "funding_rate"} or plain.startswith("feature_")
     }
-    repeated = sorted({name for name in wanted.values() if names.count(name) > 1})
+    repeated = sorted({plain for plain in wanted.values() if names.count(plain) > 1})
     if repeated:
         raise MarketDataError(
-            f"{file} names a column more than once: {', '.join(repeated)} (in any letter case). "
-            f"Columns seen: {seen}. Rename or drop one."
+            f"{name} names a column more than once: {', '.join(repeated)} (in any letter case). "
+            f"Columns seen: {_seen(header)}. Rename or drop one."
         )
     ignored = [header[i] for i in range(len(header)) if i not in wanted and i != times[0]]
-    return Layout(times[0], wanted, tuple(ignored), tuple(header))
+    return Layout(family, times[0], wanted, tuple(ignored), tuple(header))
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace(" ", "_")
+
+
+def _seen(header: list[str]) -> str:
+    shown = ", ".join(repr(cell[:40]) for cell in header[:40])
+    return shown + (f" and {len(header) - 40} more" if len(header) > 40 else "")
 
 
 def _column_hint(header: list[str]) -> str:

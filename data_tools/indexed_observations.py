@@ -11,9 +11,9 @@ import torch
 from data_tools.indexed_table import IndexedTable
 from data_tools.market_windows import NOT_NORMALISED
 from data_tools.observation_source import ObservationSource, Places
-from data_tools.statistics import BLOCK_ROWS, Moments, Statistics
-from gym_trade.types import ACCOUNT_STATE_WIDTH, Float64
-from gym_trade.windows import gather_observations
+from data_tools.statistics import BLOCK_ROWS, RunningMoments, Statistics
+from gym_trade.types import ACCOUNT_STATE_WIDTH
+from gym_trade.windows import Moments, gather_observations
 
 ROWS_A_PASS = 16 * BLOCK_ROWS  # whole blocks: the bits of a single pass
 # Windows are normalised once for all where they take no more than this, else whenever they are
@@ -32,7 +32,7 @@ class IndexedObservations(ObservationSource):
         self._table = table
         self.rows, self.shape = len(table), (table.windows.width,)
         self.dtype = np.dtype(np.float32)
-        self._moments: tuple[Float64, Float64] | None = None
+        self._moments: Moments | None = None
         # what the kernel takes
         self._gathered = (table.shown, table.windows.arrays, NOT_NORMALISED)
         self._resident: ResidentWindows | None = None
@@ -70,7 +70,7 @@ class IndexedObservations(ObservationSource):
 
     def statistics(self) -> Statistics:
         """In one pass over gathered parts."""
-        moments = Moments(self.shape[0])
+        moments = RunningMoments(self.shape[0])
         for begin in range(0, self.rows, ROWS_A_PASS):
             part = self.arrays(np.arange(begin, min(begin + ROWS_A_PASS, self.rows)))
             moments.add(part, np.arange(len(part)))
@@ -87,12 +87,13 @@ class IndexedObservations(ObservationSource):
                 "observations of the indexed layout are normalised once, as they are drawn. Load "
                 "the dataset anew."
             )
-        mean, std = self._moments = np.asarray(statistics.mean), np.asarray(statistics.std)
+        self._moments = (statistics.mean, statistics.std, statistics.limit)
         windows, left = self._table.windows, self._moments
         ready = windows.normalised(self._table.span, self._moments, NORMALISED_BYTES)
         if ready is not None:  # the accounts are left
             account = slice(-ACCOUNT_STATE_WIDTH, None)
-            windows, left = ready, (mean[account].copy(), std[account].copy())
+            mean, std, limit = (part[account].copy() for part in self._moments)
+            windows, left = ready, (mean, std, limit)
         self._gathered = (self._table.shown, windows.arrays, left)
         if self._resident is not None:
             self._resident.set_moments(self._moments)
@@ -111,7 +112,7 @@ class ResidentWindows:
         self,
         table: IndexedTable,
         device: torch.device,
-        moments: tuple[Float64, Float64] | None = None,
+        moments: Moments | None = None,
     ) -> None:
         self.device = device
 
@@ -127,7 +128,7 @@ class ResidentWindows:
         self._offsets = take(*(np.arange(length) for length in lengths))
         self.set_moments(moments)
 
-    def set_moments(self, moments: tuple[Float64, Float64] | None) -> None:
+    def set_moments(self, moments: Moments | None) -> None:
         """Normalise what is drawn from now on."""
         self._moments = moments and tuple(torch.tensor(part).to(self.device) for part in moments)
 
@@ -142,5 +143,5 @@ class ResidentWindows:
         made = torch.cat((windows, self._accounts.index_select(0, places)), dim=1)
         if self._moments is None:
             return made
-        mean, std = self._moments
-        return ((made - mean) / std).to(torch.float32)
+        mean, std, limit = self._moments
+        return ((made - mean) / std).clamp(-limit, limit).to(torch.float32)

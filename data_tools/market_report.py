@@ -22,8 +22,9 @@ class MarketReport:
     """A market file, described.
 
     Attributes:
-        frame: Its rows, in the file's order.
+        frame: Its rows, in the file's order, or reversed if they are newest first.
         recognised: The line that says how it was read.
+        newest_first: Whether the file's rows are newest first.
         interval: The most common difference between neighbouring stamps; None for a single row.
         gaps: Places where at least one bar is missing between neighbouring stamps.
         missing_bars: Bars missing in all of them.
@@ -36,6 +37,7 @@ class MarketReport:
 
     frame: pd.DataFrame
     recognised: str
+    newest_first: bool
     interval: pd.Timedelta | None
     gaps: int
     missing_bars: int
@@ -52,10 +54,10 @@ def report_market(path: Path) -> MarketReport:
     Raises:
         MarketDataError: The file cannot be read as a market file at all.
     """
-    frame, recognised = read(path)
+    frame, recognised, newest_first = read(path)
     stamps = np.unique(frame.index.to_numpy().astype(np.int64))
     steps = np.diff(stamps)
-    interval = _most_common(steps) if len(steps) else 0
+    interval = most_common(steps) if len(steps) else 0
     wide = np.flatnonzero(steps > interval)
     around = None
     if len(wide):
@@ -69,6 +71,7 @@ def report_market(path: Path) -> MarketReport:
     return MarketReport(
         frame=frame,
         recognised=recognised,
+        newest_first=newest_first,
         interval=pd.Timedelta(interval, "ns") if interval else None,
         gaps=len(wide),
         missing_bars=int(((steps[wide] - 1) // max(interval, 1)).sum()),
@@ -90,14 +93,22 @@ def find_bad_rows(frame: pd.DataFrame, interval: int) -> list[tuple[int, str]]:
     Returns:
         (row from 0, reason), by row.
     """
+    found = bad_bars(frame)
+    _note_stamps(frame.index.to_numpy().astype(np.int64), interval, _noter(frame, found))
+    return sorted(found, key=lambda item: item[0])
+
+
+def bad_bars(frame: pd.DataFrame) -> list[tuple[int, str]]:
+    """List every row whose prices or volume no market can have, with the reason.
+
+    Args:
+        frame: As `load.load` returns it.
+
+    Returns:
+        (row from 0, reason), by reason.
+    """
     found: list[tuple[int, str]] = []
-
-    def note(mask: npt.NDArray[np.bool_], reason: str, *columns: str) -> None:
-        for row in np.flatnonzero(mask).tolist():
-            values = ", ".join(f"{name} {frame[name].iloc[row]}" for name in columns)
-            found.append((row, reason + (f" ({values})" if values else "")))
-
-    _note_stamps(frame.index.to_numpy().astype(np.int64), interval, note)
+    note = _noter(frame, found)
     volume = frame["volume"].to_numpy() if "volume" in frame else np.zeros(len(frame))
     faults = bar_faults(frame[list(PRICES)].to_numpy(), volume)
     for name in PRICES:
@@ -111,21 +122,30 @@ def find_bad_rows(frame: pd.DataFrame, interval: int) -> list[tuple[int, str]]:
     bad = faults["volume", "volume"]
     note(bad & np.isnan(volume), "volume is missing")
     note(bad & ~np.isnan(volume), "volume is negative or not finite", "volume")
-    return sorted(found, key=lambda item: item[0])
+    return found
+
+
+def _noter(frame: pd.DataFrame, found: list[tuple[int, str]]) -> Callable[..., None]:
+    def note(mask: npt.NDArray[np.bool_], reason: str, *columns: str) -> None:
+        for row in np.flatnonzero(mask).tolist():
+            values = ", ".join(f"{name} {frame[name].iloc[row]}" for name in columns)
+            found.append((row, reason + (f" ({values})" if values else "")))
+
+    return note
 
 
 def _note_stamps(stamps: npt.NDArray[np.int64], interval: int, note: Callable[..., None]) -> None:
     order = np.zeros(len(stamps), np.bool_)
     order[1:] = np.diff(stamps) < 0
-    if len(stamps) < 2 or not order[1:].all():  # newest-first is one fact, not one per row
-        note(order, "stamp is older than that of the row before")
+    note(order, "stamp is older than that of the row before")
     note(pd.Series(stamps).duplicated().to_numpy(), "stamp repeats an earlier one")
     if interval:
         phases = stamps % interval
-        note(phases != _most_common(phases), "stamp is off the grid of the other rows")
+        note(phases != most_common(phases), "stamp is off the grid of the other rows")
 
 
-def _most_common(values: npt.NDArray[np.int64]) -> int:
+def most_common(values: npt.NDArray[np.int64]) -> int:
+    """The value that occurs most, the smallest of several; there must be one."""
     found, counts = np.unique(values, return_counts=True)
     return int(found[np.argmax(counts)])
 
@@ -150,9 +170,8 @@ def market_lines(report: MarketReport) -> list[str]:
         lines.append(f"volume    {report.zero_volume} bars without any")
     else:
         lines.append("volume    no such column: it will count as 0")
-    stamps = frame.index.to_numpy()
-    if len(stamps) > 1 and bool(np.all(stamps[1:] < stamps[:-1])):
-        lines.append("order     newest first; reverse it before use")
+    if report.newest_first:
+        lines.append("order     newest first in the file; read reversed, as everywhere")
     lines += _bad_row_lines(report)
     if report.refusal is None:
         lines.append(f"accepted by gym_trade.Market; content hash {report.content_hash}")

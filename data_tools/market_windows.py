@@ -18,13 +18,13 @@ from gym_trade.arguments import CALLABLE_PREFIX
 from gym_trade.grid import market_tables
 from gym_trade.spaces import window_layout
 from gym_trade.tables import Tables
-from gym_trade.types import ACCOUNT_STATE_WIDTH, Float32, Float64, Int64, Windows
-from gym_trade.windows import gather_observations
+from gym_trade.types import ACCOUNT_STATE_WIDTH, Float32, Int64, Windows
+from gym_trade.windows import Moments, gather_observations
 
 # What decides an environment's windows, of all its arguments.
 _WINDOW_ARGUMENTS = ("time_frames", "window_sizes", "execute_on", "features")
 _ROWS_A_PASS = 4096
-NOT_NORMALISED: tuple[Float64, Float64] = (np.zeros(0), np.zeros(0))
+NOT_NORMALISED: Moments = (np.zeros(0), np.zeros(0), np.zeros(0))
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ class MarketWindows:
         return int(self.arrays[1].sum()) + ACCOUNT_STATE_WIDTH
 
     def normalised(
-        self, decisions: tuple[int, int], moments: tuple[Float64, Float64], most_bytes: int
+        self, decisions: tuple[int, int], moments: Moments, most_bytes: int
     ) -> MarketWindows | None:
         """The same windows, normalised by their columns' moments once for all.
 
@@ -72,7 +72,7 @@ class MarketWindows:
 
         Args:
             decisions: The first and the last decision that will be asked for.
-            moments: Mean and standard deviation, float64 (width,).
+            moments: Mean, standard deviation and limit, float64 (width,).
             most_bytes: None is returned where it would take more.
         """
         starts, lengths, features = self.arrays
@@ -119,15 +119,15 @@ class MarketWindows:
 def _normalise(
     features: Float32,
     begins: Int64,
-    moments: tuple[Float64, Float64],
+    moments: Moments,
     columns: slice,
     out: Float32,
 ) -> None:
     """Write the windows that begin at `begins`, normalised as `columns` are, in float64."""
-    mean, std = (part[columns] for part in moments)
+    mean, std, limit = (part[columns] for part in moments)
     for begin in range(0, len(begins), _ROWS_A_PASS):
         part = begins[begin : begin + _ROWS_A_PASS, None] + np.arange(len(mean))
-        out[begin : begin + len(part)] = (features[part] - mean) / std
+        out[begin : begin + len(part)] = np.clip((features[part] - mean) / std, -limit, limit)
 
 
 def open_windows(

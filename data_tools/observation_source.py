@@ -17,6 +17,21 @@ Places = npt.NDArray[np.int64]
 ROWS_A_PASS = 4096
 
 
+def normalise_rows(table: torch.Tensor, statistics: Statistics) -> None:
+    """Subtract the mean of each column, divide by its deviation and end at its limit, in place.
+
+    Args:
+        table: Observations, float32 (rows, D). The arithmetic is float64.
+        statistics: Of the columns.
+    """
+    mean, std, limit = (
+        torch.as_tensor(part, device=table.device) for part in (*statistics, statistics.limit)
+    )
+    for begin in range(0, len(table), ROWS_A_PASS):
+        part = table[begin : begin + ROWS_A_PASS]
+        part.copy_(((part - mean) / std).clamp(-limit, limit))
+
+
 class ObservationSource(ABC):
     """Observations by their place: the row of the transition before which one stands, or a number
     behind all rows.
@@ -122,9 +137,5 @@ class TableSource(ObservationSource):
         return column_statistics(before, np.arange(len(before)))
 
     def normalise(self, statistics: Statistics) -> None:
-        """In place, in float64."""
-        table = self._tensor
-        mean, std = (torch.as_tensor(part, device=table.device) for part in statistics)
-        for begin in range(0, len(table), ROWS_A_PASS):
-            part = table[begin : begin + ROWS_A_PASS]
-            part.copy_((part - mean) / std)
+        """In place."""
+        normalise_rows(self._tensor, statistics)

@@ -97,7 +97,7 @@ def record_market(
     lanes = num_envs or _default_lanes(buffer_size, arguments.get("episode_steps"))
     lanes = min(lanes, buffer_size)
     with sure_interrupts() as check_interrupts, contextlib.ExitStack() as stack:
-        venv = make_training_env(task, market, lanes, arguments, train_fraction, layout)
+        venv = make_training_env(task, market, lanes, arguments, train_fraction, layout=layout)
         stack.callback(venv.close)
         behaviour = make_behaviour(venv)
         about = behaviour.description

@@ -59,6 +59,8 @@ def make_training_env(
     lanes: int,
     arguments: dict[str, Any],
     fraction: float | None,
+    *,
+    autoreset_mode: str = "SameStep",
     layout: str = FULL,
 ) -> VectorTradeEnv:
     """Make the environment on the first part of a market.
@@ -71,6 +73,7 @@ def make_training_env(
             dataset's ``config`` does, must be `market`.
         fraction: Share of the usable decision instants; None: 0.7, or up to ``end`` if that is
             among the arguments.
+        autoreset_mode: Gymnasium's: which step begins a new episode.
         layout: "full", or "indexed": then the environment is in index mode.
 
     Raises:
@@ -89,13 +92,20 @@ def make_training_env(
         )
     if layout not in (FULL, INDEXED):
         raise CommandLineError(f"--layout {layout}: expected {FULL} or {INDEXED}.")
-    return _make(task, market, lanes, _cut_off(task, market, rest, fraction), layout)
+    modes = {"autoreset_mode": autoreset_mode}
+    if layout == INDEXED:
+        modes["observation"] = "index"
+    return _make(task, market, lanes, _cut_off(task, market, rest, fraction), modes)
 
 
 def _make(
-    task: str, market: Market, lanes: int, arguments: dict[str, Any], layout: str = FULL
+    task: str,
+    market: Market,
+    lanes: int,
+    arguments: dict[str, Any],
+    modes: dict[str, Any] | None = None,
 ) -> VectorTradeEnv:
-    fixed = _FIXED | ({"observation": "index"} if layout == INDEXED else {})
+    fixed = _FIXED | (modes or {})
     venv = gymnasium.make_vec(task, num_envs=lanes, df=market, **(arguments | fixed)).unwrapped
     assert isinstance(venv, VectorTradeEnv)
     return venv

@@ -13,6 +13,7 @@ from gym_trade.types import ACCOUNT_STATE_WIDTH, Bool, Float32, Float64, Int64, 
 
 # (decisions, accounts, further decisions, further accounts): see `gather_observations`.
 Shown: TypeAlias = tuple[Int64, Float32, Int64, Float32]
+Moments: TypeAlias = tuple[Float64, Float64, Float64]
 
 # How many rows lie between asking for a row's decision, for its window starts, for its windows, and
 # copying them: each needs the one before.
@@ -25,7 +26,7 @@ def gather_observations(
     places: Int64,
     shown: Shown,
     windows: Windows,
-    moments: tuple[Float64, Float64],
+    moments: Moments,
     out: Float32,
 ) -> None:
     """Write the flat observations of some places of a table, normalised if wanted.
@@ -35,13 +36,13 @@ def gather_observations(
         shown: (decisions, accounts, further decisions, further accounts): integers (r,), flat
             float32 (6 r,), integers (m,), float32 (6 m,).
         windows: As for `observing.observe`; decisions must be rows of the starts.
-        moments: Mean and standard deviation, float64 (c,), to subtract from the last c columns and
-            to divide them by, in float64.
+        moments: Mean, standard deviation and limit, float64 (c,), to subtract from the last c
+            columns, to divide them by, and to end them at on both sides, in float64.
         out: float32 (n, width), written.
     """
     decisions, accounts, further_decisions, further_accounts = shown
     starts, lengths, features = windows
-    mean, std = moments
+    mean, std, limit = moments
     rows, count, frames = decisions.shape[0], places.shape[0], lengths.shape[0]
     first = out.shape[1] - mean.shape[0]
     for step in range(count + 3 * STAGE):
@@ -76,8 +77,9 @@ def gather_observations(
                 copy_block(further_accounts, begin, row, position, ACCOUNT_STATE_WIDTH)
             scaled = row[first:]
             for column in range(mean.shape[0]):
-                value = np.float64(scaled[column])
-                scaled[column] = np.float32((value - mean[column]) / std[column])
+                value = (np.float64(scaled[column]) - mean[column]) / std[column]
+                value = min(max(value, -limit[column]), limit[column])
+                scaled[column] = np.float32(value)
 
 
 @rare_jit

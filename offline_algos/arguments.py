@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import torch
 
@@ -100,16 +100,44 @@ def training_parser(
             help="where D4RL's files are (default %(default)s)",
         )
     data.add_argument("--task", help="environment id (default: the one the dataset was made in)")
+    training = add_training(parser, lr=lr)
+    if scaled_rewards:
+        add_norm_reward(training, default=1)
+    parser.set_defaults(norm_reward=int(scaled_rewards))
+    add_evaluation(parser)
+    add_run(parser)
+    return parser
+
+
+def add_training(
+    parser: ArgumentParser,
+    *,
+    lr: float,
+    hidden_sizes: Sequence[int] = (64, 64),
+    online: bool = False,
+) -> Group:
+    """Add the group of flags that every training has.
+
+    Args:
+        parser: Where to.
+        lr: The method's default learning rate.
+        hidden_sizes: The method's default widths.
+        online: Whether it learns from an environment instead of from a dataset.
+
+    Returns:
+        The group.
+    """
     training = parser.add_argument_group("training")
     training.add_argument("--seed", type=whole(0), default=0, help="default %(default)s")
     training.add_argument("--epoch", type=whole(1), default=10, help="default %(default)s")
-    training.add_argument(
-        "--update-per-epoch",
-        type=whole(1),
-        default=2000,
-        help="gradient steps in an epoch, after each of which the policy is validated "
-        "(default %(default)s)",
-    )
+    if not online:
+        training.add_argument(
+            "--update-per-epoch",
+            type=whole(1),
+            default=2000,
+            help="gradient steps in an epoch, after each of which the policy is validated "
+            "(default %(default)s)",
+        )
     training.add_argument("--batch-size", type=whole(1), default=256, help="default %(default)s")
     training.add_argument(
         "--lr", type=number(0, positive=True), default=lr, help="learning rate, default %(default)s"
@@ -118,7 +146,7 @@ def training_parser(
         "--hidden-sizes",
         type=whole(1),
         nargs="+",
-        default=[64, 64],
+        default=list(hidden_sizes),
         metavar="N",
         help="widths of the hidden layers; on price data wider ones overfit sooner "
         "(default %(default)s)",
@@ -128,39 +156,44 @@ def training_parser(
         type=int,
         choices=(0, 1),
         default=1,
-        help="normalise observations with the dataset's mean and deviation; pixels are divided by "
-        "255 instead (default %(default)s)",
+        help="normalise observations with the mean and deviation of the "
+        f"{'random steps before learning' if online else 'dataset'}; pixels are divided by 255 "
+        "instead (default %(default)s)",
     )
-    if scaled_rewards:
-        training.add_argument(
-            "--norm-reward",
-            type=int,
-            choices=(0, 1),
-            default=1,
-            help="divide rewards by their standard deviation (default %(default)s)",
-        )
-    parser.set_defaults(norm_reward=int(scaled_rewards))
     training.add_argument(
         "--encoder",
         choices=ENCODERS,
         help="how windows are read: mlp all columns alike; cnn, gru and transformer each window by "
         "itself, 8 to 30 times slower; nature images (default: nature for images, else mlp)",
     )
-    _add_evaluation(parser)
-    _add_run(parser)
-    return parser
+    return training
 
 
-def _add_evaluation(parser: ArgumentParser) -> None:
+def add_norm_reward(group: Group, default: int | None) -> None:
+    """Add ``--norm-reward``; without a default it depends on the task."""
+    known = "1 on a market, 0 elsewhere" if default is None else "%(default)s"
+    group.add_argument(
+        "--norm-reward",
+        type=int,
+        choices=(0, 1),
+        default=default,
+        help=f"divide rewards by their standard deviation (default {known})",
+    )
+
+
+def add_evaluation(parser: ArgumentParser, *, online: bool = False) -> None:
+    """Add the flags of validation and test; `online`: without those of the environment."""
+    span = "training" if online else "dataset's collection"
+    default_market = "that of training" if online else "the dataset's market"
     group = parser.add_argument_group(
         "evaluation",
-        "After the dataset's collection span an embargo of the longest window, 30% for\n"
+        f"After the {span} span an embargo of the longest window, 30% for\n"
         "validation, which chooses the checkpoint, another embargo, and the rest for the test.",
     )
     group.add_argument(
         "--test-market",
         metavar="FILE",
-        help="a market file or synthetic:<kind> to evaluate on (default: the dataset's market)",
+        help=f"a market file or synthetic:<kind> to evaluate on (default: {default_market})",
     )
     group.add_argument(
         "--test-start", metavar="TIME", help="evaluate from here on (UTC): validation, then test"
@@ -169,7 +202,8 @@ def _add_evaluation(parser: ArgumentParser) -> None:
     group.add_argument(
         "--allow-overlap",
         action="store_true",
-        help="evaluate on dates inside the collection span as well; such results prove nothing",
+        help=f"evaluate on dates inside the {span.split()[-1]} span as well; such results prove "
+        "nothing",
     )
     group.add_argument(
         "--num-test-envs",
@@ -179,6 +213,8 @@ def _add_evaluation(parser: ArgumentParser) -> None:
         help="episodes of a validation and of the test, in tasks that are not markets "
         "(default %(default)s)",
     )
+    if online:
+        return
     group.add_argument(
         "--env",
         action="append",
@@ -191,7 +227,8 @@ def _add_evaluation(parser: ArgumentParser) -> None:
     )
 
 
-def _add_run(parser: ArgumentParser) -> None:
+def add_run(parser: ArgumentParser) -> None:
+    """Add the flags of a run: where it writes and on what it computes."""
     group = parser.add_argument_group("run")
     group.add_argument(
         "--logdir",

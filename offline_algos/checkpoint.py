@@ -22,7 +22,7 @@ from offline_algos.actors import Actor
 from offline_algos.normalisation import Normaliser
 
 FORMAT = "offline_algos policy"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 # An actor's kind -> the module and the class; a module is read when a file needs it.
@@ -105,6 +105,9 @@ class TrainedPolicy:
         config: SequentialConfig | None = None,
     ) -> npt.NDArray[Any]:
         """Choose actions for observations, or the action for new bars and an account.
+
+        A policy that remembers its episode, a Decision Transformer, is to be told of it: see
+        `actors.Actor.begin` and `observe`.
 
         Args:
             observations: Flat observations as the environment gives them, float (n, D), or stacks

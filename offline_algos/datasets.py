@@ -147,13 +147,18 @@ def episode_returns(buffer: ReplayBuffer) -> npt.NDArray[np.float64]:
     return returns
 
 
-def behaviour_reference(dataset: Dataset) -> dict[str, Any]:
+def behaviour_reference(dataset: Dataset | None) -> dict[str, Any]:
     """What the behaviour policy earned an episode, as its provenance or else its rows say.
+
+    Args:
+        dataset: None where nothing was collected beforehand: all is then None.
 
     Returns:
         ``behavior_return`` and ``behavior_return_std`` (ddof 0), undiscounted sums of rewards, and
         ``behavior_episodes``; the returns are None without a whole episode.
     """
+    if dataset is None:
+        return dict.fromkeys(("behavior_return", "behavior_return_std", "behavior_episodes"))
     recorded = (dataset.provenance or {}).get("reference")
     if recorded is not None:
         return {

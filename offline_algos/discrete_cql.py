@@ -7,27 +7,17 @@ from typing import Any
 import tianshou.algorithm.imitation.discrete_cql as stock
 import torch
 
+from offline_algos.qrdqn import QuantileTargets
 from offline_algos.quantile_loss import quantile_huber_loss
 from offline_algos.updates import TensorUpdates
 
 
-class DiscreteCQL(TensorUpdates, stock.DiscreteCQL):
+class DiscreteCQL(QuantileTargets, TensorUpdates, stock.DiscreteCQL):
     """Tianshou's DiscreteCQL, its arguments and its numbers, without its temporaries.
 
-    The quantile loss is summed in one pass (`quantile_loss`), and the target comes with the batch:
-    double Q-learning with the quantiles of the target network, as in QR-DQN.
+    The quantile loss is summed in one pass (`quantile_loss`), and the target comes with the batch;
+    see `QuantileTargets`.
     """
-
-    def _target(self, batch: Any) -> torch.Tensor:
-        """Quantiles of the target distribution, (B, quantiles)."""
-        with torch.no_grad():
-            values, _ = self.policy.model(batch.obs_next)
-            best = values.mean(2).argmax(1)
-            if self.use_target_network:
-                values, _ = self.model_old(batch.obs_next)
-            following = values[torch.arange(len(best), device=best.device), best]
-            target: torch.Tensor = batch.rew.unsqueeze(1) + batch.discount.unsqueeze(1) * following
-        return target
 
     def _update_with_batch(self, batch: Any) -> stock.DiscreteCQLTrainingStats:
         # Tianshou computes the target before it may renew the target network

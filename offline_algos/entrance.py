@@ -50,11 +50,13 @@ def _dispatch(
             delattr(args, name)
         train(args)
         return
-    for action in parser._actions:  # no data is needed where nothing is trained
-        action.required = False
-    # None where it is not given: then a checkpoint is judged as it was before
-    args = parser.parse_args(argv, argparse.Namespace(num_test_envs=None))
-    _check_mode(args, own)
+    for given in (*parser._actions, *parser._mutually_exclusive_groups):
+        given.required = False  # no data is needed where nothing is trained
+    # None where it is not given: then a checkpoint says what it was, and a script's own default
+    # for a flag of this module has no part in it
+    args = parser.parse_args(argv, argparse.Namespace(num_test_envs=None, task=None))
+    vars(args).update(vars(mode))
+    _check_mode(args)
     from offline_algos import watching
 
     watching.use_checkpoint(args, Path(train.__code__.co_filename).stem)
@@ -138,7 +140,7 @@ def _refuse_stray(args: argparse.Namespace, own: Sequence[str]) -> None:
             raise CommandLineError(f"{_spelled(name)} needs --watch and --resume-path FILE")
 
 
-def _check_mode(args: argparse.Namespace, own: Sequence[str]) -> None:
+def _check_mode(args: argparse.Namespace) -> None:
     """Refuse flags that contradict each other.
 
     Raises:
@@ -147,7 +149,7 @@ def _check_mode(args: argparse.Namespace, own: Sequence[str]) -> None:
     mode = "--watch" if args.watch else "--eval-only"
     if args.resume_path is None:
         raise CommandLineError(f"{mode} needs --resume-path FILE, a policy.pth of an earlier run")
-    given = [name for name in OF_WATCH if name in own and getattr(args, name) not in (None, False)]
+    given = [name for name in OF_WATCH if getattr(args, name) not in (None, False)]
     rules = (
         (args.watch and args.eval_only, "--watch and --eval-only: give one of them"),
         (args.resume, f"{mode} and --resume: the one trains nothing, the other goes on training"),

@@ -7,8 +7,9 @@ this package nor the statistics of the data:
 
     onnxruntime.InferenceSession("policy.onnx").run(None, {"observations": observations})[0]
 
-Observations are float32 (n, D), for any n; actions are int64 (n,), or float32 (n, A) of the
-environment's box. What is written was loaded again before and gave the policy's own actions.
+Observations are float32 (n, D), for any n, of images the pixels, 0 to 255; actions are int64 (n,),
+or float32 (n, A) of the environment's box. What is written was loaded again before and gave the
+policy's own actions.
 """
 
 from __future__ import annotations
@@ -146,6 +147,7 @@ def _observations(actor: Actor, rows: int = CHECKED_ROWS) -> torch.Tensor:
     rows = min(rows, max(CHECKED_NUMBERS // normaliser.mean.numel(), 8))
     generator = torch.Generator().manual_seed(0)
     noise = torch.randn(rows, *normaliser.mean.shape, generator=generator)
+    noise[::4] *= 10.0  # beyond the normaliser's limit as well
     return (normaliser.mean + normaliser.std * noise).float()
 
 

@@ -23,8 +23,31 @@ from offline_algos.actors import Actor, ActorPolicy
 VALIDATION_SEED, TEST_SEED = 10_000, 20_000
 
 
-class FixedSeed(gym.Wrapper[Any, Any, Any, Any]):
-    """Every reset begins the episode of one seed, and observations come as flat float32."""
+class Flat(gym.Wrapper[Any, Any, Any, Any]):
+    """Observations come as flat float32, without an info; `seed` is that of the next reset."""
+
+    def __init__(self, env: gym.Env[Any, Any]) -> None:
+        super().__init__(env)
+        self._next_seed: int | None = None
+
+    def seed(self, seed: int | None) -> None:
+        """Let the next reset, and the episodes after it, follow from a seed."""
+        self._next_seed = seed
+
+    def reset(self, **keywords: Any) -> tuple[Any, dict[str, Any]]:
+        """Begin an episode."""
+        observation, _ = self.env.reset(seed=self._next_seed)
+        self._next_seed = None
+        return flat(observation), {}
+
+    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
+        """As the environment's, without its info."""
+        observation, reward, terminated, truncated, _ = self.env.step(action)
+        return flat(observation), reward, terminated, truncated, {}
+
+
+class FixedSeed(Flat):
+    """Every reset begins the episode of one seed."""
 
     def __init__(self, env: gym.Env[Any, Any], seed: int) -> None:
         super().__init__(env)
@@ -32,13 +55,8 @@ class FixedSeed(gym.Wrapper[Any, Any, Any, Any]):
 
     def reset(self, **keywords: Any) -> tuple[Any, dict[str, Any]]:
         """Begin the episode again."""
-        observation, _ = self.env.reset(seed=self._seed)
-        return flat(observation), {}
-
-    def step(self, action: Any) -> tuple[Any, Any, bool, bool, dict[str, Any]]:
-        """As the environment's, without its info."""
-        observation, reward, terminated, truncated, _ = self.env.step(action)
-        return flat(observation), reward, terminated, truncated, {}
+        self.seed(self._seed)
+        return super().reset()
 
 
 def flat(observation: Any) -> npt.NDArray[np.float32]:

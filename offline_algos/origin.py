@@ -6,7 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-from offline_algos.periods import Span, read_time
+from offline_algos.periods import DATASET_WORDS, TRAINING_WORDS, Span, Words, read_time
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,8 @@ class Origin:
     Attributes:
         noun: "the dataset" or "the checkpoint", for messages.
         path: The file; None for a buffer made in memory.
-        provenance: What `data_tools.collect` says about the dataset; empty for a foreign one.
+        provenance: What `data_tools.collect` says about the dataset, or an online script about
+            its environments; empty where nothing is known.
         task: Environment id; None where it is not known.
         config: Arguments of the environment to judge in, as JSON has them.
         market: The market to judge on, as `data_tools.environment.open_market` describes it.
@@ -27,6 +28,7 @@ class Origin:
         action_shape: Of one action, () for discrete ones.
         action_range: The lowest and the highest number in an action.
         behavior_return: What the behaviour policy earned an episode, if that is known.
+        words: How messages call what was learned from.
     """
 
     noun: str
@@ -42,6 +44,7 @@ class Origin:
     action_shape: tuple[int, ...]
     action_range: tuple[float, float]
     behavior_return: float | None
+    words: Words = DATASET_WORDS
 
     @property
     def collection(self) -> Span | None:
@@ -62,7 +65,8 @@ def checkpoint_origin(about: dict[str, Any], path: str) -> Origin:
     Raises:
         KeyError: `about` is not that of a training script.
     """
-    provenance = (about.get("dataset") or {}).get("provenance") or {}
+    online = about.get("training")  # what an online script trained in
+    provenance = online or (about.get("dataset") or {}).get("provenance") or {}
     layout, actions = about["layout"], about["action_space"]
     discrete = "n" in actions
     low, high = (0, actions["n"] - 1) if discrete else (min(actions["low"]), max(actions["high"]))
@@ -81,4 +85,5 @@ def checkpoint_origin(about: dict[str, Any], path: str) -> Origin:
         action_shape=() if discrete else (len(actions["low"]),),
         action_range=(low, high),
         behavior_return=provenance.get("reference", {}).get("behavior_return"),
+        words=TRAINING_WORDS if online else DATASET_WORDS,
     )

@@ -19,6 +19,27 @@ WINDOW_PREFIX = "market_data_"
 Span = tuple[pd.Timestamp, pd.Timestamp]
 
 
+@dataclass(frozen=True)
+class Words:
+    """How messages call what a policy learns from.
+
+    Attributes:
+        span: The stretch that it covers.
+        remedy: How to leave more for evaluation.
+    """
+
+    span: str
+    remedy: str
+
+
+DATASET_WORDS = Words(
+    "the dataset's collection span",
+    "leave a part of the market out of the dataset: python -m data_tools.collect "
+    "--train-fraction 0.7",
+)
+TRAINING_WORDS = Words("the training span", "train on less of it: --train-fraction 0.7")
+
+
 class PeriodError(ValueError):
     """There is no honest period to evaluate on; the message says what to do."""
 
@@ -99,6 +120,7 @@ def evaluation_range(
     start: str | None = None,
     end: str | None = None,
     allow_overlap: bool = False,
+    words: Words = DATASET_WORDS,
 ) -> Span:
     """The stretch of a market that may be evaluated on.
 
@@ -109,6 +131,7 @@ def evaluation_range(
         start: Not before (UTC).
         end: Not after (UTC).
         allow_overlap: Allow dates inside the collection span.
+        words: How messages call what is learned from.
 
     Returns:
         The first and the last usable instant, an embargo after the collection span.
@@ -130,15 +153,15 @@ def evaluation_range(
         first = collection[1]
     if first < collection[1] and last > collection[0]:
         raise PeriodError(
-            f"evaluation from {_text(first)} to {_text(last)} overlaps the dataset's collection "
-            f"span, {_text(collection[0])} to {_text(collection[1])}: the policy has seen it. Pass "
+            f"evaluation from {_text(first)} to {_text(last)} overlaps {words.span}, "
+            f"{_text(collection[0])} to {_text(collection[1])}: the policy has seen it. Pass "
             f"--test-start {collection[1]:%Y-%m-%dT%H:%M}, another --test-market, or "
             "--allow-overlap if you must."
         )
     if same_market and last <= collection[0]:
         raise PeriodError(
-            f"evaluation from {_text(first)} to {_text(last)} lies before the dataset's collection "
-            f"span, {_text(collection[0])} to {_text(collection[1])}: the policy was trained on "
+            f"evaluation from {_text(first)} to {_text(last)} lies before {words.span}, "
+            f"{_text(collection[0])} to {_text(collection[1])}: the policy was trained on "
             "what came after, and its windows show bars from before the span. Choose later dates, "
             "or pass --allow-overlap if you must."
         )
@@ -148,7 +171,10 @@ def evaluation_range(
 
 
 def split(
-    environment: VectorTradeEnv, first: pd.Timestamp, last: pd.Timestamp
+    environment: VectorTradeEnv,
+    first: pd.Timestamp,
+    last: pd.Timestamp,
+    words: Words = DATASET_WORDS,
 ) -> tuple[Period, Period]:
     """Cut a range into validation (the first 30%) and test, with an embargo between them.
 
@@ -170,8 +196,8 @@ def split(
         raise PeriodError(
             f"{max(finish - begin, 0)} decisions are left to validate and test on, in a market "
             f"that ends {_text(pd.Timestamp(times[high], tz='UTC'))}: too few, with the embargoes "
-            "of the longest window. Pass --test-market FILE with later data, or leave a part of "
-            "the market out of the dataset: python -m data_tools.collect --train-fraction 0.7."
+            "of the longest window. Pass --test-market FILE with later data, or "
+            f"{words.remedy}."
         )
     return _period(times, begin, middle), _period(times, resume, finish)
 

@@ -51,23 +51,56 @@ def keep_memory() -> None:
 
 
 @dataclass(frozen=True)
-class Setup:
-    """What a script trains on.
+class Learning:
+    """What every script needs to make an actor and to judge it.
 
     Attributes:
-        dataset: Where the transitions come from.
+        dataset: Where the transitions come from; None where they are met in training.
         task: What is to be learned, and where it is judged.
-        buffer: The transitions as tensors on the device: observations normalised, continuous
-            actions in [-1, 1].
         normaliser: For observations that come from an environment.
         inputs: What networks see.
     """
 
-    dataset: Dataset
+    dataset: Dataset | None
     task: Task | GymTask
-    buffer: TensorReplayBuffer
     normaliser: Normaliser
     inputs: Inputs
+
+    def facts(self) -> dict[str, Any]:
+        """What a checkpoint says about the transitions: JSON-able."""
+        return {"dataset": None}
+
+    def describe(self) -> str:
+        """Where the transitions come from, for the first line that a script prints."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Setup(Learning):
+    """What an offline script trains on.
+
+    Attributes:
+        buffer: The transitions as tensors on the device: observations normalised, continuous
+            actions in [-1, 1].
+    """
+
+    dataset: Dataset
+    buffer: TensorReplayBuffer
+
+    def facts(self) -> dict[str, Any]:
+        """See `Learning.facts`."""
+        return {
+            "dataset": {
+                "path": self.dataset.path,
+                "content_hash": self.dataset.content_hash,
+                "transitions": len(self.dataset.buffer),
+                "provenance": self.dataset.provenance,
+            }
+        }
+
+    def describe(self) -> str:
+        """See `Learning.describe`."""
+        return f"{len(self.dataset.buffer)} transitions of {self.dataset.path}"
 
 
 def prepare(args: argparse.Namespace, *, continuous: bool = False) -> Setup:
@@ -104,7 +137,7 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False) -> Setup:
         )
     warn_of_one_action(buffer)
     inputs = Inputs([tuple(part) for part in task.layout], args.encoder, tuple(args.hidden_sizes))
-    return Setup(dataset, task, buffer, normaliser.to(args.device), inputs)
+    return Setup(dataset, task, normaliser.to(args.device), inputs, buffer)
 
 
 def normalise(

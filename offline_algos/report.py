@@ -23,8 +23,8 @@ from offline_algos.checkpoint import CheckpointError, TrainedPolicy, load_policy
 from offline_algos.datasets import Dataset, behaviour_reference
 from offline_algos.evaluation import behaviour_rules, evaluate, evaluate_rule
 from offline_algos.gym_task import GymTask, RandomPolicy
-from offline_algos.origin import Origin
-from offline_algos.preparation import Setup
+from offline_algos.origin import Origin, checkpoint_origin
+from offline_algos.preparation import Learning
 from offline_algos.runner import Run
 from offline_algos.tasks import Task
 
@@ -39,13 +39,13 @@ Tested = tuple[dict[str, Any], str, pd.DataFrame | None]
 
 
 def test_policies(
-    policies: dict[str, TrainedPolicy], origin: Origin, task: Task
+    policies: dict[str, TrainedPolicy], origin: Origin | None, task: Task
 ) -> dict[str, dict[str, Any]]:
     """Walk policies, the baselines and the behaviour policy once over the test period.
 
     Args:
         policies: Name, such as "best", to policy.
-        origin: What they were learned from.
+        origin: What they were learned from; None where there was no data.
         task: What they are judged in.
 
     Returns:
@@ -62,10 +62,11 @@ def test_policies(
     return tested | _test_behaviour(origin, task)
 
 
-def _test_behaviour(origin: Origin, task: Task) -> dict[str, dict[str, Any]]:
+def _test_behaviour(origin: Origin | None, task: Task) -> dict[str, dict[str, Any]]:
     """The policies that made the data over the test period, as far as they can be made again."""
     period = (task.config, task.test.start, task.test.end)
-    behaviour = origin.provenance.get("policy", {"members": []})
+    provenance = {} if origin is None else origin.provenance
+    behaviour = provenance.get("policy", {"members": []})
     epsilon, tested = behaviour.get("epsilon", 0.0), {}
     try:
         if behaviour.get("name") == CHECKPOINT:
@@ -88,7 +89,7 @@ def row_name(name: str, policy: TrainedPolicy) -> str:
     return f"{policy.about['method']} {name}"
 
 
-def finish_run(run: Run, setup: Setup, **more: Any) -> dict[str, Any]:
+def finish_run(run: Run, setup: Learning, **more: Any) -> dict[str, Any]:
     """Evaluate on what is kept for the test, write result.json, and print the table.
 
     Args:
@@ -106,13 +107,20 @@ def finish_run(run: Run, setup: Setup, **more: Any) -> dict[str, Any]:
     judge = test_in_gym if isinstance(task, GymTask) else test_on_market
     try:
         policies = {name: load_policy(run.directory / file) for name, file in CHECKPOINTS.items()}
-        tested, shown, curves = judge(policies, setup.dataset.origin, task)
+        tested, shown, curves = judge(policies, _origin(run, setup), task)
     except KeyboardInterrupt:
         print(f"interrupted in the test: the weights are in {run.directory}", file=sys.stderr)
         raise SystemExit(INTERRUPTED) from None
     result = _result(run, setup.dataset) | {"test": tested} | more
     write_result(run.directory / "result.json", result, shown, curves)
     return result
+
+
+def _origin(run: Run, setup: Learning) -> Origin:
+    """What was learned from: a dataset, or what the run's checkpoints tell of its environments."""
+    if setup.dataset is not None:
+        return setup.dataset.origin
+    return checkpoint_origin(run.about, str(run.directory))
 
 
 def write_result(
@@ -124,7 +132,7 @@ def write_result(
         with replacing(path.with_name(CURVES)) as temporary:
             curves.to_csv(temporary, index_label="timestamp")
     else:
-        score, line = _normalised(result["task"], result["test"], result["behavior_return"])
+        score, line = _normalised(result["task"], result["test"], result.get("behavior_return"))
         result, shown = result | score, shown + line
     with replacing(path) as temporary:
         text = json.dumps(finite(result), indent=2, allow_nan=False)
@@ -133,7 +141,7 @@ def write_result(
     print(path.resolve())
 
 
-def _result(run: Run, dataset: Dataset) -> dict[str, Any]:
+def _result(run: Run, dataset: Dataset | None) -> dict[str, Any]:
     """What result.json holds beside the test."""
     best_epoch, best_return = run.log.best()
     return {
@@ -160,7 +168,7 @@ def versions() -> dict[str, str]:
     return {name: version(name) for name in PACKAGES} | {"python": platform.python_version()}
 
 
-def test_on_market(policies: dict[str, TrainedPolicy], origin: Origin, task: Task) -> Tested:
+def test_on_market(policies: dict[str, TrainedPolicy], origin: Origin | None, task: Task) -> Tested:
     """One pass of every policy over the test period.
 
     Returns:
@@ -186,7 +194,7 @@ def test_on_market(policies: dict[str, TrainedPolicy], origin: Origin, task: Tas
     )
 
 
-def test_in_gym(policies: dict[str, TrainedPolicy], origin: Origin, task: GymTask) -> Tested:
+def test_in_gym(policies: dict[str, TrainedPolicy], origin: Origin | None, task: GymTask) -> Tested:
     """The test episodes of policies and of random actions.
 
     Returns:
@@ -204,7 +212,7 @@ def test_in_gym(policies: dict[str, TrainedPolicy], origin: Origin, task: GymTas
         f"{name:<{width}}{x.mean():>12.2f}{x.std():>10.2f}{x.min():>12.2f}{x.max():>12.2f}"
         for name, x in scores.items()
     ]
-    behaviour = origin.behavior_return
+    behaviour = None if origin is None else origin.behavior_return
     if behaviour is not None:
         lines.append(f"{'behaviour':<{width}}{behaviour:>12.2f}  (episodes of the dataset)")
     made = {

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tianshou.trainer import OfflineTrainer
+from tianshou.trainer import OffPolicyTrainer, Trainer
 from tianshou.utils import MovAvg
 
 from offline_algos.checkpoint import CheckpointError, write_tensors
@@ -20,14 +20,18 @@ FORMAT_VERSION = 1
 FILE = "training.pth"
 COUNTERS = (
     "_epoch", "_env_step", "_current_update_step", "_best_score", "_best_epoch", "_best_reward",
-    "_best_reward_std", "_policy_update_time",
+    "_best_reward_std", "_policy_update_time", "_env_episode",
 )  # fmt: skip
 # May differ between the two halves of a run.
 FREE_ARGUMENTS = ("epoch", "resume", "logdir", "threads")
 
 
 def save_training(
-    path: Path, trainer: OfflineTrainer, log: TrainingLog, arguments: dict[str, Any]
+    path: Path,
+    trainer: Trainer,
+    log: TrainingLog,
+    arguments: dict[str, Any],
+    explorer: dict[str, Any] | None = None,
 ) -> None:
     """Write the state after an epoch, whole or not at all.
 
@@ -37,6 +41,7 @@ def save_training(
             its own counters and averages, and the random states are saved.
         log: What was printed so far.
         arguments: The script's flags, to compare with those of the run that goes on.
+        explorer: State of what an online method explores with.
     """
     algorithm = trainer.algorithm
     content = {
@@ -46,16 +51,20 @@ def save_training(
         "algorithm": algorithm.state_dict(),
         "counters": _counters(algorithm),
         "schedulers": [scheduler.state_dict() for scheduler in algorithm.lr_schedulers],
-        "trainer": {name: float(getattr(trainer, name)) for name in COUNTERS},
+        "trainer": {k: float(v) for k, v in vars(trainer).items() if k in COUNTERS},
         "averages": {name: [*map(float, kept.cache)] for name, kept in trainer._stat.items()},
         "log": log.state(),
         "random": _random_states(trainer),
+        "explorer": explorer,
     }
     write_tensors(path, content)
 
 
-def restore_training(path: Path, trainer: OfflineTrainer, log: TrainingLog) -> None:
+def restore_training(path: Path, trainer: Trainer, log: TrainingLog) -> dict[str, Any] | None:
     """Put a trainer that was just reset, its algorithm and its log into the state of a file.
+
+    Returns:
+        The explorer's state that `save_training` was given.
 
     Raises:
         CheckpointError: It is no such file, or of another method or version.
@@ -79,6 +88,8 @@ def restore_training(path: Path, trainer: OfflineTrainer, log: TrainingLog) -> N
         trainer._stat[name].cache = [np.float64(value) for value in cache]
     log.restore(content["log"])
     _restore_random(content["random"], trainer)
+    explorer: dict[str, Any] | None = content.get("explorer")
+    return explorer
 
 
 def read_training(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -126,22 +137,28 @@ def _counters(algorithm: Any) -> dict[str, Any]:
     }
 
 
-def _random_states(trainer: OfflineTrainer) -> dict[str, Any]:
+def _buffer(trainer: Trainer) -> Any:
+    """What the trainer samples."""
+    online = isinstance(trainer, OffPolicyTrainer)
+    return trainer.params.training_collector.buffer if online else trainer._buffer
+
+
+def _random_states(trainer: Trainer) -> dict[str, Any]:
     return {
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_available() else [],
         "numpy": _numpy_state(np.random.get_state(legacy=True)),
-        "buffer": _numpy_state(trainer._buffer._random_state.get_state(legacy=True)),
+        "buffer": _numpy_state(_buffer(trainer)._random_state.get_state(legacy=True)),
         "python": [random.getstate()[0], list(random.getstate()[1]), random.getstate()[2]],
     }
 
 
-def _restore_random(states: dict[str, Any], trainer: OfflineTrainer) -> None:
+def _restore_random(states: dict[str, Any], trainer: Trainer) -> None:
     torch.set_rng_state(states["torch"])
     if states["cuda"] and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(states["cuda"])
     np.random.set_state(_as_numpy_state(states["numpy"]))
-    trainer._buffer._random_state.set_state(_as_numpy_state(states["buffer"]))
+    _buffer(trainer)._random_state.set_state(_as_numpy_state(states["buffer"]))
     version, numbers, gauss = states["python"]
     random.setstate((version, tuple(numbers), gauss))
 

@@ -20,7 +20,7 @@ from offline_algos.actors import Actor
 from offline_algos.checkpoint import save_policy
 from offline_algos.compilation import compile_networks
 from offline_algos.loggers import Progress, make_logger
-from offline_algos.preparation import Setup
+from offline_algos.preparation import Learning, Setup
 from offline_algos.training_log import TrainingLog
 
 
@@ -41,14 +41,14 @@ class Run:
     resumed: bool = False
 
 
-def start_run(method: str, args: argparse.Namespace, setup: Setup) -> Run:
+def start_run(method: str, args: argparse.Namespace, setup: Learning) -> Run:
     """Make the run's directory and its logger, or find those to go on with; say what is done.
 
     Raises:
         ValueError: The directory cannot be made, there is nothing to go on with, or the logger
             cannot start.
     """
-    dataset, task = setup.dataset, setup.task
+    task = setup.task
     parent = Path(args.logdir) / task.name / method
     name = f"seed{args.seed}-{datetime.now():%Y%m%d-%H%M%S}"
     directory = _unfinished(parent, args) if args.resume else new_directory(parent, name)
@@ -59,15 +59,10 @@ def start_run(method: str, args: argparse.Namespace, setup: Setup) -> Run:
         "arguments": vars(args),
         "observation_space": {"shape": list(task.observation_space.shape), "dtype": "float32"},
         "layout": [list(part) for part in task.layout],
-        "dataset": {
-            "path": dataset.path,
-            "content_hash": dataset.content_hash,
-            "transitions": len(dataset.buffer),
-            "provenance": dataset.provenance,
-        },
+        **setup.facts(),
         **task.facts(),
     }
-    print(f"{task.name}, {method}: {len(dataset.buffer)} transitions of {dataset.path}")
+    print(f"{task.name}, {method}: {setup.describe()}")
     print(task.describe())
     logger = make_logger(args.logger, directory, about)
     progress = Progress(directory) if args.logger == "csv" else None
@@ -147,7 +142,7 @@ def train(trainer: OfflineTrainer, run: Run, actor: Actor) -> None:
         SystemExit: After Ctrl-C, with code 130, once the weights are saved.
     """
     state = run.directory / resume.FILE
-    if run.about["arguments"]["compile"]:
+    if run.about["arguments"].get("compile"):
         compile_networks(trainer.algorithm)
     with saving_last(run, actor):
         trainer.reset()

@@ -45,9 +45,9 @@ def opening_window() -> Iterator[None]:
     try:
         yield
     except Exception as error:  # each toolkit has its own
-        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
         raise ValueError(
-            f"--render: {reason} Without a display, --render FILE draws a picture."
+            f"--render: {reason}. Without a display, --render FILE draws a picture."
         ) from error
 
 

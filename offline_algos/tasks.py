@@ -24,7 +24,15 @@ from offline_algos.evaluation import (
 from offline_algos.fitting import check_box, check_fit
 from offline_algos.gym_task import ActionBounds, GymTask, open_gym_task
 from offline_algos.origin import Origin
-from offline_algos.periods import Period, evaluation_range, period_between, split
+from offline_algos.periods import (
+    DATASET_WORDS,
+    Period,
+    Span,
+    Words,
+    evaluation_range,
+    period_between,
+    split,
+)
 from offline_algos.vector_env import TradeVectorEnv
 
 TASKS = ("Trade-Sequential-v0", "Trade-VectorSequential-v0")
@@ -134,43 +142,78 @@ def open_task(args: argparse.Namespace, origin: Origin) -> Task | GymTask:
     config = SequentialConfig.from_arguments(config, overrides)
     environment = evaluation_environment(config)
     check_fit(environment, origin)
-    validation, test = _periods(args, origin, environment)
+    asked = (args.test_market, args.test_start, args.test_end)
+    if origin.evaluation is not None and asked == (None, None, None):
+        judged = (origin.evaluation[part] for part in ("validation", "test"))
+        first, second = (period_between(environment, x["start"], x["end"]) for x in judged)
+        return _on_market(name, config, market_facts, environment, (first, second))
+    if origin.collection is None:
+        print("the dataset's collection span is not known: overlap with it cannot be checked")
+    made_in = origin.provenance.get("market", {}).get("content_hash")
+    return place(
+        args, name, config, market_facts, origin.collection,
+        same_market=market.content_hash == made_in, words=origin.words,
+    )  # fmt: skip
+
+
+def place(
+    args: argparse.Namespace,
+    name: str,
+    config: SequentialConfig,
+    market: dict[str, Any],
+    seen: Span | None,
+    *,
+    same_market: bool,
+    words: Words = DATASET_WORDS,
+) -> Task:
+    """Find where a market's task may be evaluated: in what is left after the dates seen.
+
+    Args:
+        args: Parsed flags: those of `arguments.add_evaluation`.
+        name: Environment id.
+        config: The evaluation environment with its market; its period does not count.
+        market: What is known of that market; see `Task`.
+        seen: First decision and last mark of what is learned from; None where it is not known.
+        same_market: Whether that was this very market.
+        words: How messages call what is learned from.
+
+    Raises:
+        ValueError: No honest period is left.
+    """
+    environment = evaluation_environment(config)
+    first, last = evaluation_range(
+        environment,
+        seen,
+        same_market=same_market,
+        start=args.test_start,
+        end=args.test_end,
+        allow_overlap=args.allow_overlap,
+        words=words,
+    )
+    periods = split(environment, first, last, words=words)
+    return _on_market(name, config, market, environment, periods)
+
+
+def _on_market(
+    name: str,
+    config: SequentialConfig,
+    market: dict[str, Any],
+    environment: VectorTradeEnv,
+    periods: tuple[Period, Period],
+) -> Task:
     actions, observations = environment.single_action_space, environment.single_observation_space
     assert isinstance(actions, gym.spaces.Discrete | gym.spaces.Box)
     assert isinstance(observations, gym.spaces.Box)
     return Task(
         name=name,
         config=evaluation_config(config),
-        market=market_facts,
-        validation=validation,
-        test=test,
+        market=market,
+        validation=periods[0],
+        test=periods[1],
         action_space=actions,
         observation_space=observations,
         layout=environment.layout,
     )
-
-
-def _periods(
-    args: argparse.Namespace, origin: Origin, environment: VectorTradeEnv
-) -> tuple[Period, Period]:
-    """Validation and test: those of a checkpoint, or what is left after the collection span."""
-    asked = (args.test_market, args.test_start, args.test_end)
-    if origin.evaluation is not None and asked == (None, None, None):
-        recorded = (origin.evaluation[name] for name in ("validation", "test"))
-        first, second = (period_between(environment, x["start"], x["end"]) for x in recorded)
-        return first, second
-    if origin.collection is None:
-        print("the dataset's collection span is not known: overlap with it cannot be checked")
-    made_in = origin.provenance.get("market", {}).get("content_hash")
-    first, last = evaluation_range(
-        environment,
-        origin.collection,
-        same_market=environment.markets[0].content_hash == made_in,
-        start=args.test_start,
-        end=args.test_end,
-        allow_overlap=args.allow_overlap,
-    )
-    return split(environment, first, last)
 
 
 def _open_gym_task(args: argparse.Namespace, name: str, origin: Origin) -> GymTask:

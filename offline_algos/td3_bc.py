@@ -6,13 +6,12 @@ from typing import Any
 
 import tianshou.algorithm.imitation.td3_bc as stock
 import torch
-from tianshou.algorithm.algorithm_base import Algorithm
 from tianshou.algorithm.modelfree.td3 import TD3TrainingStats
 from torch import nn
 from torch.nn.functional import mse_loss
 
 from offline_algos.networks import Critic
-from offline_algos.updates import TensorUpdates
+from offline_algos.updates import TensorUpdates, descend
 
 
 class TD3BC(TensorUpdates, stock.TD3BC):
@@ -94,15 +93,3 @@ class TD3BC(TensorUpdates, stock.TD3BC):
         loss = mse_loss(act, batch.act) - scale * value.mean()
         descend(self.policy_optim, loss)
         self._last = loss.item()
-
-
-def descend(optim: Algorithm.Optimizer, loss: torch.Tensor) -> None:
-    """A step of an optimiser, without gradients for the networks that the loss only looks through.
-
-    Args:
-        optim: What Tianshou's ``_create_optimizer`` returns, without gradient clipping.
-        loss: A number that depends on the optimiser's parameters.
-    """
-    optim._optim.zero_grad()
-    loss.backward(inputs=list(optim._module.parameters()))
-    optim._optim.step()

@@ -45,6 +45,7 @@ class TrainingLog(BaseLogger):
         self.update_seconds = 0.0
         self.updates = 0
         self.seconds = 0.0
+        self._episode_returns: list[float] = []
         self._started = time.perf_counter()
         self._echo = echo
         self._epoch_start = (0, 0.0, time.perf_counter())
@@ -89,8 +90,8 @@ class TrainingLog(BaseLogger):
         """Keep the smoothed losses of a gradient step."""
         self.losses = log_data["smoothed_loss"]
         self.update_seconds += log_data["train_time"]
-        self.updates = step
-        self.inner.log_update_data(log_data, step)
+        self.updates += 1  # an online step may have several, or one for several
+        self.inner.log_update_data(log_data, self.updates)
 
     def log_test_data(self, log_data: dict[str, Any], step: int) -> None:
         """Keep a validation pass's return."""
@@ -106,8 +107,14 @@ class TrainingLog(BaseLogger):
         now = time.perf_counter()
         self._epoch_start = (self.updates, self.update_seconds, now)
         losses = "  ".join(f"{name} {value:.5g}" for name, value in self.losses.items())
+        collected = ""
+        if self._episode_returns:
+            mean = sum(self._episode_returns) / len(self._episode_returns)
+            collected = f"  {len(self._episode_returns)} episodes, mean return {mean:+.6f}"
+            self._episode_returns = []
         self._echo(
-            f"epoch {step}: {losses}  validation return {self.validation_returns[-1]:+.6f}  "
+            f"epoch {step}: {losses}{collected}  "
+            f"validation return {self.validation_returns[-1]:+.6f}  "
             f"best {self.best()[1]:+.6f} (epoch {self.best()[0]})  "
             f"{rate:.0f} updates/s  {now - started:.0f} s"
         )
@@ -118,7 +125,8 @@ class TrainingLog(BaseLogger):
         self.inner.log_info_data(log_data, step)
 
     def log_training_data(self, log_data: dict[str, Any], step: int) -> None:
-        """Pass on; offline training collects nothing."""
+        """Keep the returns of episodes that ended; offline training collects nothing."""
+        self._episode_returns += log_data["returns"].tolist()
         self.inner.log_training_data(log_data, step)
 
     def write(self, step_type: str, step: int, data: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import time
 from typing import Any
 
 import torch
+from tianshou.algorithm.algorithm_base import Algorithm
 from tianshou.algorithm.optim import OptimizerFactory
 from tianshou.data import ReplayBuffer
 
@@ -94,3 +95,15 @@ class TensorUpdates:
             torch._foreach_lerp_(targets, sources, self.tau)
         else:
             torch._foreach_copy_(targets, sources)
+
+
+def descend(optim: Algorithm.Optimizer, loss: torch.Tensor) -> None:
+    """A step of an optimiser, without gradients for the networks that the loss only looks through.
+
+    Args:
+        optim: What Tianshou's ``_create_optimizer`` returns, without gradient clipping.
+        loss: A number that depends on the optimiser's parameters.
+    """
+    optim._optim.zero_grad()
+    loss.backward(inputs=list(optim._module.parameters()))
+    optim._optim.step()

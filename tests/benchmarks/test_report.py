@@ -57,6 +57,10 @@ def folder(tmp_path, throughput):
         "machine": describe_machine(), "rounds": 2, "seconds": 1.0, "sampling": sides,
         "cases": {case.name: sizes for case in TRAINING_CASES},
     }, tmp_path)  # fmt: skip
+    write_result("training_peers", {
+        "machine": describe_machine(), "rounds": 2, "seconds": 1.0,
+        "peer_versions": {"d3rlpy": "2.8.1"}, "cases": {"IL": sizes},
+    }, tmp_path)  # fmt: skip
     run = {
         "test": {"best": 400.0, "last": 300.0, "random": 20.0},
         "behaviour": 66.0,

@@ -116,12 +116,13 @@ def test_every_bad_row_is_one_that_the_market_refuses(tmp_path: Path) -> None:
             Market(sound)
 
 
-def test_newest_first_is_said_once(tmp_path: Path) -> None:
-    path = save(tmp_path / "m.csv", bars().iloc[::-1])
-    described = text(path)
+def test_newest_first_is_said_once_and_read_reversed(tmp_path: Path) -> None:
+    report = report_market(save(tmp_path / "m.csv", bars().iloc[::-1]))
+    assert report.newest_first
+    assert report.content_hash == Market(bars()).content_hash
+    described = text(tmp_path / "m.csv")
     assert "order     newest first" in described
     assert "bad rows  0" in described
-    assert "refused by gym_trade.Market" in described
     assert "gaps      0" in described
 
 
@@ -152,6 +153,21 @@ def test_pictures_of_markets(tmp_path: Path, suffix: str) -> None:
     assert sorted(item.name for item in tmp_path.iterdir()) == sorted(["m.csv", plot.name])
     for other in (bars(1), bars().drop(columns="volume"), bars().iloc[::-1]):
         text(save(tmp_path / "other.csv", other), plot=plot)
+
+
+@pytest.mark.parametrize("suffix", [".csv.gz", ".zip", ".parquet", ".feather"])
+def test_every_format_is_described_and_drawn(tmp_path: Path, suffix: str) -> None:
+    path, plot = tmp_path / f"m{suffix}", tmp_path / "m.png"
+    if suffix == ".parquet":
+        bars().to_parquet(path)
+    elif suffix == ".feather":
+        bars().reset_index().to_feather(path)
+    else:
+        archive = {"method": "zip", "archive_name": "m.csv"}
+        bars().to_csv(path, compression=archive if suffix == ".zip" else "gzip")
+    described = text(path, plot=plot)
+    assert f"content hash {Market(bars()).content_hash}" in described
+    assert plot.read_bytes().startswith(b"\x89PNG")
 
 
 @needs(BITCOIN)

@@ -38,7 +38,8 @@ def test_command_line_and_picture(
         (["none.csv"], ["none.csv does not exist"]),
         (["none.hdf5"], ["none.hdf5 does not exist", "data_tools.collect"]),
         (["spoilt.hdf5"], ["spoilt.hdf5: its provenance is not", "task is missing"]),
-        (["m.parquet"], [".parquet", ".csv.gz"]),
+        (["m.parquet"], ["m.parquet is not a sound Parquet file"]),
+        (["m.xlsx"], [".xlsx", ".csv.gz"]),
         (["m.csv", "--plot", "m.jpg"], ["--plot m.jpg", ".png, .pdf, .svg"]),
         (["m.csv", "--plot", "none/m.png"], ["there is no folder none"]),
         (["m.csv", "--plto", "m.png"], ["--plto"]),
@@ -51,7 +52,8 @@ def test_refuses_in_one_line(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     save(tmp_path / "m.csv", bars())
-    (tmp_path / "m.parquet").write_bytes(b"PAR1")
+    for name in ("m.parquet", "m.xlsx"):
+        (tmp_path / name).write_bytes(b"PAR1")
     foreign(tmp_path / "spoilt.hdf5", np.arange(25, dtype=np.float32))
     with h5py.File(tmp_path / "spoilt.hdf5", "r+") as file:
         file.attrs["provenance"] = '{"format_version": 1}'

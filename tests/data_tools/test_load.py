@@ -12,7 +12,7 @@ import pytest
 from data_tools.load import load
 from gym_trade import MarketDataError
 from tests import markets
-from tests.real_data import BITCOIN, FORMATS, GOOGLE, given
+from tests.real_data import BITCOIN, EURO, FORMATS, GOOGLE, given
 
 HEADER = "timestamp,open,high,low,close,volume\n"
 
@@ -138,9 +138,10 @@ def test_refuses_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     refused(tmp_path / "folder.csv", "is not a file")
 
 
-@pytest.mark.parametrize("name", ["m.parquet", "m.feather", "m.zip", "m.txt", "m"])
+@pytest.mark.parametrize("name", ["m.txt", "m", "m.json.gz"])
 def test_refuses_other_suffixes_naming_the_supported(tmp_path: Path, name: str) -> None:
-    refused(write(tmp_path / name, HEADER), ".csv or .csv.gz", Path(name).suffix or "(none)")
+    supported = ".csv, .csv.gz, .zip, .parquet or .feather"
+    refused(write(tmp_path / name, HEADER), supported, "".join(Path(name).suffixes) or "(none)")
 
 
 def test_refuses_empty_and_header_only(tmp_path: Path) -> None:
@@ -149,10 +150,8 @@ def test_refuses_empty_and_header_only(tmp_path: Path) -> None:
 
 
 def test_refuses_a_file_without_header(tmp_path: Path) -> None:
-    path = write(
-        tmp_path / "m.csv", "1690848000000,4.2,4.3,4.1,4.2,25259.1,1690848059999,1,1,1,1,0\n"
-    )
-    refused(path, "no header", "open_time,open,high,low,close,volume", "1690848000000")
+    path = write(tmp_path / "m.csv", "1690848000000,4.2,4.3,4.1,4.2,25259.1,7\n")
+    refused(path, "no header", "open_time,open,high,low,close,volume", "'1690848000000', '4.2'")
 
 
 def test_refuses_missing_columns_naming_those_seen(tmp_path: Path) -> None:
@@ -179,6 +178,22 @@ def test_refuses_a_cell_that_is_no_number(tmp_path: Path, cell: str) -> None:
     refused(write(tmp_path / "m.csv", text), "line 4: low is", repr(cell))
 
 
+@pytest.mark.parametrize("row", ["2022-01-02,1,1,1,1", "2022-01-02,1,1,1", "x", " "])
+def test_refuses_a_row_shorter_than_the_header(tmp_path: Path, row: str) -> None:
+    text = HEADER + f"2022-01-01,1,1,1,1,0\n{row}\n2022-01-03,1,1,1,1,0\n"
+    refused(write(tmp_path / "m.csv", text), f"line 3 has {row.count(',') + 1} cells", "has 6")
+
+
+def test_one_row_too_long_does_not_make_up_for_one_too_short(tmp_path: Path) -> None:
+    text = HEADER + "2022-01-01,1,1,1,1,0,0\n2022-01-02,1,1,1,1\n"
+    refused(write(tmp_path / "m.csv", text), "line 2 has 7 cells")
+
+
+def test_empty_cells_at_the_end_of_a_row_are_let_be(tmp_path: Path) -> None:
+    path = write(tmp_path / "m.csv", HEADER + "2022-01-01,1,1,1,1,0,,\n2022-01-02,1,1,1,1,0\n")
+    assert load(path, echo=None)["volume"].tolist() == [0.0, 0.0]
+
+
 def test_refuses_a_row_longer_than_the_header(tmp_path: Path) -> None:
     text = HEADER + "2022-01-01,1,1,1,1,0\n2022-01-02,1,1,1,1,0,9\n"
     refused(write(tmp_path / "m.csv", text), "line 3 has 7 cells")
@@ -201,9 +216,15 @@ def test_refuses_integers_of_no_unit_or_of_two(tmp_path: Path) -> None:
     refused(write(tmp_path / "d.csv", text), "line 3", "9999999")
 
 
-def test_refuses_newest_first_naming_the_remedy(tmp_path: Path) -> None:
+def test_newest_first_is_reversed_and_said(tmp_path: Path) -> None:
     rows().iloc[::-1].to_csv(tmp_path / "m.csv")
-    refused(tmp_path / "m.csv", "newest-first", "tac")
+    lines: list[str] = []
+    frame = load(tmp_path / "m.csv", echo=lines.append)
+    pd.testing.assert_frame_equal(frame, rows(), check_exact=True, check_freq=False)
+    assert "newest first in the file: rows reversed" in lines[0]
+    rows().to_csv(tmp_path / "n.csv")
+    load(tmp_path / "n.csv", echo=lines.append)
+    assert "reversed" not in lines[1]
 
 
 def test_refuses_damaged_gzip(tmp_path: Path) -> None:
@@ -227,17 +248,21 @@ def test_refuses_bytes_that_are_no_text(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("path", "count", "ignored"),
+    ("path", "count", "family", "ignored"),
     [
-        given(BITCOIN, 525_520, "none"),
-        given(GOOGLE, 2335, "Adj Close"),
-        given(FORMATS / "FILUSDT-1m-2023-08.csv", 44_640, "close_time, quote_volume"),
+        given(BITCOIN, 525_520, "OHLCV text with a header", "none"),
+        given(GOOGLE, 2335, "OHLCV text with a header", "Adj Close"),
+        given(FORMATS / "FILUSDT-1m-2023-08.csv", 44_640, "Binance klines with a header",
+              "close_time, quote_volume"),
+        given(EURO, 74_439, "LEAN bid and ask bars, hourly or daily (prices as written",
+              "bid_size, ask_size; mid prices of bid and ask;"),
     ],
-)
-def test_real_files(path: Path, count: int, ignored: str) -> None:
+)  # fmt: skip
+def test_real_files(path: Path, count: int, family: str, ignored: str) -> None:
     lines: list[str] = []
     frame = load(path, echo=lines.append)
     assert len(frame) == count
+    assert lines[0].startswith(f"{path.name}: {family}")
     assert f"ignored: {ignored}" in lines[0]
     assert frame.index.is_monotonic_increasing
     assert frame.notna().all().all()

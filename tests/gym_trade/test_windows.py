@@ -36,14 +36,17 @@ def test_they_are_what_the_lanes_showed(split):
             accounts[split:].ravel())  # fmt: skip
     random = np.random.default_rng(1)
     mean, std = random.normal(size=flat.shape[1]), random.uniform(0.1, 2.0, flat.shape[1])
+    limit = random.choice([0.1, 5.0, np.inf], flat.shape[1])
     for count in (0, 1, 5, 300):
         places = random.integers(0, len(flat), count)
         for columns in (0, 6, flat.shape[1]):
             out = np.full((count, flat.shape[1]), np.nan, np.float32)
             first = flat.shape[1] - columns
-            gather_observations(places, held, windows, (mean[first:], std[first:]), out)
+            moments = (mean[first:], std[first:], limit[first:])
+            gather_observations(places, held, windows, moments, out)
             expected = flat[places].astype(np.float64)
-            expected[:, first:] = (expected[:, first:] - mean[first:]) / std[first:]
+            scaled = (expected[:, first:] - mean[first:]) / std[first:]
+            expected[:, first:] = np.clip(scaled, -limit[first:], limit[first:])
             np.testing.assert_array_equal(out, expected.astype(np.float32))
 
 

@@ -20,8 +20,10 @@ from offline_algos.normalisation import Normaliser
 from tests.offline_algos import batches
 
 FOLDER = Path(offline_algos.__file__).parent
-DISCRETE = sorted(p.stem.removeprefix("atari_style_") for p in FOLDER.glob("atari_style_*.py"))
-CONTINUOUS = sorted(p.stem.removeprefix("d4rl_style_") for p in FOLDER.glob("d4rl_style_*.py"))
+ONLINE = ["atari_style_qrdqn", "d4rl_style_sac"]
+FOUND = sorted(p.stem for p in FOLDER.glob("*_style_*.py") if p.stem not in ONLINE)
+DISCRETE = [name.removeprefix("atari_style_") for name in FOUND if name.startswith("atari")]
+CONTINUOUS = [name.removeprefix("d4rl_style_") for name in FOUND if name.startswith("d4rl")]
 NAMES = [f"atari_style_{name}" for name in DISCRETE] + [f"d4rl_style_{name}" for name in CONTINUOUS]
 TINY = ["--epoch", "2", "--update-per-epoch", "20", "--batch-size", "32", "--hidden-sizes", "8"]
 # what makes a method small
@@ -68,6 +70,15 @@ def make_algorithm(name: str, *, device: str = "cpu", data: Any = None) -> tuple
     torch.manual_seed(0)
     made: tuple[Any, Any] = module.build(args, setup)
     return made
+
+
+def explore(name: str, logdir: Path, *flags: str) -> int:
+    """Run an online script's main, small and short; later flags go first."""
+    small = ["--epoch", "2", "--step-per-epoch", "60", "--warmup", "40", "--batch-size", "16",
+             "--hidden-sizes", "8", "--num-test-envs", "2", "--logdir", str(logdir)]  # fmt: skip
+    module = importlib.import_module(f"offline_algos.{name}")
+    code: int = module.main([*small, *flags])
+    return code
 
 
 def results(logdir: Path) -> list[Path]:
