@@ -193,6 +193,11 @@ def _refuse_foreign(file: Path, root: h5py.File) -> None:
             f"{file} has Tianshou's VectorReplayBuffer layout, which this version does not read. "
             f"Expected the flat ReplayBuffer layout; {_HOW_TO_MAKE} writes it."
         )
+    if "layout" in attributes:
+        raise DatasetError(
+            f"{file} has the indexed layout, without observations. Expected the full one: "
+            f"python -m data_tools.relayout {file} TARGET --layout full"
+        )
     missing = [name for name in _ROOT_ATTRIBUTES if name not in attributes]
     if missing or not isinstance(root.get("_meta"), h5py.Group):
         seen = ", ".join(keys[:16]) + (", ..." if len(keys) > 16 else "")

@@ -26,6 +26,7 @@ class FlatBufferWriter(LaneWriter):
         reward_dtype: float64, but for rewards that were rounded already.
         observation_dtype: float32, or uint8 for frames.
         stack_num: Frames that a reader stacks to one observation.
+        extra: Further columns of ``_meta``: name -> shape and dtype of one row.
         overwrite: Replace an existing target.
         block_bytes: Memory for observations before they are written.
 
@@ -45,6 +46,7 @@ class FlatBufferWriter(LaneWriter):
         reward_dtype: npt.DTypeLike = np.float64,
         observation_dtype: npt.DTypeLike = np.float32,
         stack_num: int = 1,
+        extra: Columns | None = None,
         overwrite: bool = False,
         block_bytes: int | None = None,
     ) -> None:
@@ -59,12 +61,13 @@ class FlatBufferWriter(LaneWriter):
             "truncated": ((), np.dtype(np.bool_)),
             "done": ((), np.dtype(np.bool_)),
             "obs_next": observed,
+            **(extra or {}),
             "_indices": ((), np.dtype(np.int64)),
         }
         self._stack_num = stack_num
         super().__init__(
             path, size=size, num_lanes=num_lanes, columns=columns, observed=observed,
-            action=action, overwrite=overwrite, block_bytes=block_bytes,
+            action=action, extra=extra, overwrite=overwrite, block_bytes=block_bytes,
         )  # fmt: skip
 
     def _lay_out(self) -> dict[str, int]:

@@ -10,10 +10,11 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from data_tools.flat_layout import DatasetError, read_rows
+from data_tools.flat_layout import COLUMNS, DatasetError, read_rows
 from data_tools.indexed_format import (
     ALL_FLAGS,
     APART,
+    EXTRA,
     LAST,
     LAYOUT,
     LAYOUT_VERSION,
@@ -23,6 +24,12 @@ from data_tools.indexed_format import (
 )
 from data_tools.market_windows import MarketWindows
 from gym_trade.types import ACCOUNT_STATE_WIDTH
+
+_ACTION_TYPES = (
+    *(f"{kind}{bits}" for kind in ("int", "uint") for bits in (8, 16, 32, 64)),
+    "float32",
+    "float64",
+)
 
 
 def check_version(file: Path, root: h5py.File) -> None:
@@ -54,6 +61,7 @@ def check_columns(file: Path, root: h5py.File) -> int:
         if (
             column.shape not in shapes
             or column.dtype.str[1:] not in wanted
+            or not column.dtype.isnative
             or not rows[0]
             or column.id.get_offset() is None
         ):
@@ -61,7 +69,35 @@ def check_columns(file: Path, root: h5py.File) -> int:
                 f"{file}: {name} has shape {column.shape} and dtype {column.dtype}. Expected "
                 f"{' or '.join(map(str, shapes))}, one of {', '.join(wanted)}, contiguous."
             )
-    return int(root["decision"].shape[0])
+    size = int(root["decision"].shape[0])
+    _check_extra(file, root, size)
+    read_as = root["act"].attrs.get("read_as")
+    if read_as not in _ACTION_TYPES:
+        raise DatasetError(
+            f"{file}: act is to be read as {read_as!r}. Expected one of {', '.join(_ACTION_TYPES)}."
+        )
+    return size
+
+
+def _check_extra(file: Path, root: h5py.File, size: int) -> None:
+    """Check that further columns are plain numbers, one entry a row, in this very file."""
+    group: Any = root.get(EXTRA, {})
+    if not isinstance(group, h5py.Group | dict):
+        raise DatasetError(f"{file}: {EXTRA} is no group of columns. Make the dataset anew.")
+    for name in group:
+        item: Any = group.get(name)
+        link = group.get(name, getlink=True)
+        inside = isinstance(link, h5py.HardLink) and isinstance(item, h5py.Dataset)
+        if (
+            not inside
+            or item.shape[:1] != (size,)
+            or item.dtype.kind not in "fiub"
+            or item.id.get_offset() is None
+            or name in COLUMNS
+        ):
+            raise DatasetError(
+                f"{file}: {EXTRA}/{name} is not {size} rows of plain numbers in this file."
+            )
 
 
 def read_flags(file: Path, column: h5py.Dataset, size: int) -> npt.NDArray[np.uint8]:

@@ -7,6 +7,7 @@ memory where they lie:
   market, and ``account_state``, float32 (n, 6): the account there. Together with the market's
   windows at that instant they are the observation.
 * ``act``, the smallest type that holds it; its attribute ``read_as`` is the type in memory.
+* further columns of the full layout, as they are, in the group ``extra``, if there are any.
 * ``rew``, as the full layout has it, and ``flags``, uint8: bits `TERMINATED`, `TRUNCATED`, `APART`.
 
 What a transition leads to is the next row's observation, but for those marked `APART`: theirs are
@@ -28,6 +29,7 @@ LAYOUT, LAYOUT_VERSION = "indexed", 1
 TERMINATED, TRUNCATED, APART = 1, 2, 4
 ALL_FLAGS = TERMINATED | TRUNCATED | APART
 
+EXTRA = "extra"
 ROWS = ("decision", "account_state", "act", "rew", "flags")
 LAST = ("last_decision", "last_account_state")
 

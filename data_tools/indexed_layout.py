@@ -29,7 +29,7 @@ from data_tools.indexed_checks import (
     mapped,
     read_flags,
 )
-from data_tools.indexed_format import APART, LAST, ROWS, TERMINATED, TRUNCATED
+from data_tools.indexed_format import APART, EXTRA, LAST, ROWS, TERMINATED, TRUNCATED
 from data_tools.indexed_table import IndexedTable
 from data_tools.market_windows import open_windows
 from gym_trade import Market
@@ -167,7 +167,7 @@ def _columns(
         return table.observations(table.following(np.arange(start, stop)))
 
     act = root["act"]
-    read_as = np.dtype(str(act.attrs.get("read_as", act.dtype.name)))
+    read_as = np.dtype(act.attrs["read_as"])
 
     def add(name: str, shape: tuple[int, ...], dtype: Any, make: Any) -> None:
         made[name] = MadeColumn(root, name, (size, *shape), np.dtype(dtype), make)
@@ -180,4 +180,5 @@ def _columns(
     for name, bits in _FLAG_BITS.items():
         add(name, (), np.bool_, lambda a, b, bits=bits: (flags[a:b] & bits) != 0)
     add("obs_next", width, np.float32, obs_next)
+    made |= dict(root.get(EXTRA, {}))
     return made

@@ -13,6 +13,7 @@ import numpy.typing as npt
 from data_tools.flat_skeleton import Columns, allocate
 from data_tools.indexed_format import (
     APART,
+    EXTRA,
     LAYOUT,
     LAYOUT_VERSION,
     pack_flags,
@@ -41,6 +42,7 @@ class IndexedWriter(LaneWriter):
         action_dtype: int64 for discrete, float32 for continuous.
         actions: How many discrete actions there are; None: continuous ones, or unknown.
         reward_dtype: float64, but for rewards that were rounded already.
+        extra: Further columns: name -> shape and dtype of one row.
         overwrite: Replace an existing target.
         block_bytes: Memory for observations before they are written.
 
@@ -59,6 +61,7 @@ class IndexedWriter(LaneWriter):
         action_dtype: npt.DTypeLike = np.int64,
         actions: int | None = None,
         reward_dtype: npt.DTypeLike = np.float64,
+        extra: Columns | None = None,
         overwrite: bool = False,
         block_bytes: int = _BLOCK_BYTES,
     ) -> None:
@@ -71,11 +74,13 @@ class IndexedWriter(LaneWriter):
             **{name: (part.shape, part.base) for name, part in parts.items()},
             "act": (self._action[0], stored_action(self._action[1], largest)),
             "flags": ((), np.dtype(np.uint8)),
+            **{f"{EXTRA}/{name}": column for name, column in (extra or {}).items()},
         }
+        self._extra = tuple(extra or {})
         self._last: list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]] = []
         super().__init__(
             path, size=size, num_lanes=num_lanes, columns=columns, observed=((), self.shown),
-            action=self._action, overwrite=overwrite, block_bytes=block_bytes,
+            action=self._action, extra=extra, overwrite=overwrite, block_bytes=block_bytes,
         )  # fmt: skip
 
     def _lay_out(self) -> dict[str, int]:
@@ -93,6 +98,8 @@ class IndexedWriter(LaneWriter):
         apart = terminated | truncated
         for name in ("act", "rew"):
             self._write(name, self._blocks[name][:, :used])
+        for name in self._extra:
+            self._write(f"{EXTRA}/{name}", self._blocks[name][:, :used])
         self._write("flags", pack_flags(terminated, truncated, apart))
         for name in self.shown.names or ():
             self._write(name, self._observations[name][:, :used])

@@ -42,6 +42,7 @@ class LaneWriter(ABC):
         columns: The file's columns with a row a transition.
         observed: What `add` takes of one observation.
         action: What it takes of one action.
+        extra: What it takes beside: name -> shape and dtype of one row.
         overwrite: Replace an existing target.
         block_bytes: Memory for observations before they are written.
 
@@ -58,6 +59,7 @@ class LaneWriter(ABC):
         columns: Columns,
         observed: Column,
         action: Column,
+        extra: Columns | None = None,
         overwrite: bool = False,
         block_bytes: int | None = None,
     ) -> None:
@@ -79,6 +81,7 @@ class LaneWriter(ABC):
             "rew": ((), np.dtype(np.float64)),
             "terminated": ((), np.dtype(np.bool_)),
             "truncated": ((), np.dtype(np.bool_)),
+            **(extra or {}),
         }
         self._blocks = {
             name: np.zeros((num_lanes, self._length, *shape), dtype)
@@ -144,6 +147,7 @@ class LaneWriter(ABC):
         truncated: npt.NDArray[np.bool_],
         observation: Observations,
         finals: Mapping[int, Observations] | None = None,
+        extra: Mapping[str, npt.NDArray[Any]] | None = None,
     ) -> None:
         """Take one step of every lane; nothing that is passed is kept.
 
@@ -155,6 +159,7 @@ class LaneWriter(ABC):
             observation: (num_lanes, ...), what the next step acts on.
             finals: For lanes whose `observation` is already the next episode's first: lane ->
                 the true last observation.
+            extra: The further columns, (num_lanes, ...) each.
 
         Raises:
             DatasetError: The rows cannot be written.
@@ -164,6 +169,8 @@ class LaneWriter(ABC):
         self._blocks["rew"][:, step] = reward
         self._blocks["terminated"][:, step] = terminated
         self._blocks["truncated"][:, step] = truncated
+        for name, values in (extra or {}).items():
+            self._blocks[name][:, step] = values
         self._observations[:, step + 1] = observation
         for lane, row in (finals or {}).items():
             self._finals.append((lane, step, row.copy()))

@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import numpy.typing as npt
 
 from data_tools.flat_layout import COLUMNS, DatasetError, FlatDataset, read_rows, row_chunks
+from data_tools.flat_skeleton import Columns
 from data_tools.flat_writer import FlatBufferWriter
-from data_tools.indexed_format import pack_flags
+from data_tools.indexed_format import EXTRA, pack_flags
 from data_tools.indexed_layout import IndexedDataset, open_dataset
 from data_tools.indexed_writer import IndexedWriter
 from data_tools.market_windows import open_windows
@@ -58,7 +60,8 @@ def to_full(
         with FlatBufferWriter(
             target, size=dataset.size, num_lanes=1, observation_size=dataset.table.windows.width,
             action_shape=act.shape[1:], action_dtype=act.dtype,
-            reward_dtype=dataset.column("rew").dtype, overwrite=overwrite, block_bytes=1,
+            reward_dtype=dataset.column("rew").dtype, extra=_extra(dataset),
+            overwrite=overwrite, block_bytes=1,
         ) as writer:  # fmt: skip
             for rows in _chunks(dataset):
                 check()
@@ -97,7 +100,8 @@ def to_indexed(
         with IndexedWriter(
             target, size=dataset.size, num_lanes=1, decisions=windows.decisions,
             action_shape=act.shape[1:], action_dtype=act.dtype, actions=_actions(dataset),
-            reward_dtype=dataset.column("rew").dtype, overwrite=overwrite, block_bytes=1,
+            reward_dtype=dataset.column("rew").dtype, extra=_extra(dataset),
+            overwrite=overwrite, block_bytes=1,
         ) as writer:  # fmt: skip
             search, start = WindowSearch(windows), 0
             for rows in _chunks(dataset):
@@ -109,8 +113,15 @@ def to_indexed(
 
 def _chunks(dataset: FlatDataset) -> Iterator[Rows]:
     """All columns, some rows at a time."""
+    names = (*COLUMNS, *_extra(dataset))
     for start, stop in row_chunks(dataset.column("obs"), dataset.size):
-        yield {name: read_rows(dataset.column(name), start, stop) for name in COLUMNS}
+        yield {name: read_rows(dataset.column(name), start, stop) for name in names}
+
+
+def _extra(dataset: FlatDataset) -> Columns:
+    """The further columns."""
+    others = {name: dataset.meta[name] for name in dataset.meta if name not in (*COLUMNS, "info")}
+    return {name: (column.shape[1:], column.dtype) for name, column in others.items()}
 
 
 def _reduced(
@@ -149,6 +160,7 @@ def _reduced(
         "rew": rows["rew"],
         "flags": pack_flags(rows["terminated"], rows["truncated"], apart),
         "last": last,
+        **{f"{EXTRA}/{name}": rows[name] for name in rows if name not in COLUMNS},
     }
 
 
@@ -157,7 +169,8 @@ def _refuse_unfit(dataset: FlatDataset) -> None:
     file, meta = dataset.path, dataset.meta
     if isinstance(dataset, IndexedDataset):
         raise DatasetError(f"{file} has the indexed layout already.")
-    others = sorted(set(meta) - {*COLUMNS, "info"}) + [f"info/{name}" for name in meta["info"]]
+    groups = [name for name in meta if name != "info" and isinstance(meta[name], h5py.Group)]
+    others = groups + [f"info/{name}" for name in meta.get("info", {})]
     faults = {
         "has no provenance, which names its market": dataset.provenance is None,
         "stores no obs_next": not dataset.has_next,
@@ -165,7 +178,7 @@ def _refuse_unfit(dataset: FlatDataset) -> None:
         "is a ring buffer that has wrapped, or is part-filled": (
             dataset.insertion_index != 0 or dataset.last_index != dataset.size - 1
         ),
-        f"has further columns: {', '.join(others)}": bool(others),
+        f"has columns in groups: {', '.join(others)}": bool(others),
         f"has observations of {dataset.column('obs').dtype}": (
             dataset.column("obs").dtype != np.float32 or len(dataset.column("obs").shape) != 2
         ),

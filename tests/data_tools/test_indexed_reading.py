@@ -79,6 +79,13 @@ FAULTS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
     "too short": (replaced("rew", np.zeros(499)), r"rew has shape \(499,\)"),
     "wrong type": (replaced("decision", NUMBERS * 0.5), "decision has shape .* float64"),
     "compressed": (replaced("decision", NUMBERS, compression="gzip"), "contiguous"),
+    "big-endian": (replaced("decision", NUMBERS.astype(">i4")), "decision has shape .* >i4"),
+    "nameless actions": (replaced("act", np.zeros(500, np.uint8)), "act is to be read as None"),
+    "too few weights": (
+        lambda file: file.create_dataset("extra/weight", data=np.zeros(499)),
+        "extra/weight is not 500 rows",
+    ),
+    "no group": (lambda file: file.create_dataset("extra", data=1), "extra is no group"),
     "text": (replaced("act", np.array([b"a"] * 500)), "act has shape"),
 }  # fmt: skip
 

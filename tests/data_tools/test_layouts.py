@@ -8,6 +8,7 @@ import h5py
 import numpy as np
 import pytest
 
+from data_tools.buffers import TensorReplayBuffer
 from data_tools.hdf5 import DatasetError, load_buffer
 from data_tools.layouts import to_full, to_indexed
 from data_tools.relayout import main
@@ -56,6 +57,19 @@ def test_what_does_not_follow_from_the_rows_is_kept_apart(pair: Pair, tmp_path: 
     assert to_full(made, tmp_path / "c.hdf5").read_bytes() == path.read_bytes()
 
 
+def test_further_columns_stay(pair: Pair, tmp_path: Path) -> None:
+    path, weight = tmp_path / "a.hdf5", np.random.default_rng(0).normal(size=(500, 2))
+    path.write_bytes(pair.full.read_bytes())
+    with h5py.File(path, "r+") as file:
+        column = file["_meta"].create_dataset("weight", data=weight)
+        column.attrs["__data_type__"] = "ndarray"
+    made = to_indexed(path, tmp_path / "b.hdf5")
+    for held in (load_buffer(made, echo=None)[0], TensorReplayBuffer.load(made)[0]):
+        np.testing.assert_array_equal(held[:].weight, weight)
+    again = load_buffer(to_full(made, tmp_path / "c.hdf5"))[0]
+    np.testing.assert_array_equal(again.weight, weight)
+
+
 def test_other_windows_than_the_market_s_are_refused(pair: Pair, tmp_path: Path) -> None:
     path = tmp_path / "a.hdf5"
     for name in ("obs", "obs_next"):
@@ -73,9 +87,9 @@ def test_what_there_is_no_room_for_is_refused(pair: Pair, tmp_path: Path) -> Non
     path, target = tmp_path / "a.hdf5", tmp_path / "b.hdf5"
     path.write_bytes(pair.full.read_bytes())
     with h5py.File(path, "r+") as file:
-        column = file["_meta"].create_dataset("weight", data=np.zeros(500))
+        column = file["_meta"]["info"].create_dataset("weight", data=np.zeros(500))
         column.attrs["__data_type__"] = "ndarray"
-    with pytest.raises(DatasetError, match="has further columns: weight: the indexed layout has"):
+    with pytest.raises(DatasetError, match="has columns in groups: info/weight: the indexed"):
         to_indexed(path, target)
     path.write_bytes(pair.full.read_bytes())
     with h5py.File(path, "r+") as file:
