@@ -81,8 +81,10 @@ def check_columns(file: Path, root: h5py.File) -> int:
 
 def _check_extra(file: Path, root: h5py.File, size: int) -> None:
     """Check that further columns are plain numbers, one entry a row, in this very file."""
-    group: Any = root.get(EXTRA, {})
-    if not isinstance(group, h5py.Group | dict):
+    if EXTRA not in root:
+        return
+    group = root[EXTRA]
+    if not isinstance(group, h5py.Group):
         raise DatasetError(f"{file}: {EXTRA} is no group of columns. Make the dataset anew.")
     for name in group:
         item: Any = group.get(name)
