@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from data_tools.command_line import ArgumentParser, run, terminate_cleanly
-from data_tools.driving import Behaviour
+from data_tools.engines import KINDS, Engine
 from data_tools.environment import (
     add_environment_flags,
     environment_help,
@@ -19,22 +19,16 @@ from data_tools.environment import (
     open_market,
     parse_env_arguments,
 )
-from data_tools.policies import RULES, make_policy
-from data_tools.recorded_layouts import LAYOUTS
-from data_tools.recording import (
-    DEFAULT_LANES,
-    CollectSummary,
-    check_counts,
-    record_market,
-)
+from data_tools.parts import LAYOUTS
+from data_tools.policies import RULES
+from data_tools.recording import DEFAULT_LANES, CollectSummary, check_counts, record_market
+from data_tools.scripted import ScriptedBehaviour
 from data_tools.training_span import (
     DEFAULT_EPISODE_STEPS,
+    DEFAULT_TASK,
     DEFAULT_TRAIN_FRACTION,
     combine_arguments,
 )
-from gym_trade import VectorTradeEnv
-
-DEFAULT_TASK = "Trade-Sequential-v0"
 
 
 def collect(
@@ -53,6 +47,9 @@ def collect(
     end: str | None = None,
     env: dict[str, Any] | None = None,
     layout: str = "full",
+    shards: int | None = None,
+    engine: str = "local",
+    jobs: int | None = None,
     overwrite: bool = False,
     progress: bool = True,
     echo: Callable[[str], object] | None = print,
@@ -80,6 +77,10 @@ def collect(
         end: Last instant to use, instead of `train_fraction`.
         env: Arguments of the environment.
         layout: "full", or "indexed": windows are left out and gathered from the market again.
+        shards: Files that the rows are written to, each with random numbers of its own; see
+            `shards`. 1: a single plain file; None: that, or 1 GiB a file from 4 GiB on.
+        engine: Who writes several shards, "local" or "ray"; see `engines.Engine`.
+        jobs: Processes that write them at once; None: one, or with Ray all cores.
         overwrite: Replace an existing file.
         progress: Show a progress bar on stderr.
         echo: Receives the lines that say what is done.
@@ -89,18 +90,15 @@ def collect(
             is too short, or the file cannot be written (`hdf5.DatasetError`).
     """
     check_counts(buffer_size, num_envs, seed)
-    arguments = combine_arguments(env or {}, episode_steps, start, end)
+    arguments = combine_arguments(env or {}, episode_steps, start, end, task=task)
     shared = market_arguments(arguments)
     opened, market_spec = open_market(market, market_arguments=shared, echo=echo)
 
-    def behaviour(venv: VectorTradeEnv) -> Behaviour:
-        made = make_policy(policy, venv, epsilon=epsilon, seed=seed)
-        return Behaviour(lambda _: made.act(), made.begin, description=made.describe(), looks=False)
-
     return record_market(
-        save_buffer_name, behaviour, task=task, market=opened, market_spec=market_spec,
-        arguments=arguments, train_fraction=train_fraction, buffer_size=buffer_size,
-        num_envs=num_envs, seed=seed, layout=layout, overwrite=overwrite, progress=progress,
+        save_buffer_name, ScriptedBehaviour(policy, epsilon), task=task, market=opened,
+        market_spec=market_spec, arguments=arguments, train_fraction=train_fraction,
+        buffer_size=buffer_size, num_envs=num_envs, seed=seed, layout=layout,
+        shards=shards, engine=Engine(engine, jobs), overwrite=overwrite, progress=progress,
         echo=echo,
     )  # fmt: skip
 
@@ -122,8 +120,8 @@ def _parser() -> ArgumentParser:
     add("--epsilon", type=float, default=0.0, metavar="P",
         help="probability that an action is replaced by a random one (default: %(default)s)")
     add("--seed", type=int, default=0,
-        help="lane i of the environment gets SEED + i; the same seed and --num-envs give the same "
-        "file, byte for byte (default: %(default)s)")
+        help="lane i of the environment gets SEED + i; the same seed, --num-envs and --shards give "
+        "the same file, byte for byte (default: %(default)s)")
     add("--num-envs", type=int, metavar="N",
         help=f"lanes stepped together (default: {DEFAULT_LANES}, or fewer, so that each fills a "
         "whole episode)")
@@ -137,6 +135,13 @@ def _parser() -> ArgumentParser:
     add("--layout", choices=LAYOUTS, default=LAYOUTS[0],
         help="full: observations as they are, for any reader; indexed: some 40 bytes a transition, "
         "windows are gathered from the market when sampled (default: %(default)s)")
+    add("--shards", type=int, metavar="N",
+        help="write N files, joined by the named one: a kill loses at most one of them, and the "
+        "same command goes on (default: one file, or from 4 GiB on one for each GiB)")
+    add("--jobs", type=int, metavar="N",
+        help="processes that write shards at once (default: 1, or with Ray all cores)")
+    add("--engine", default="local", choices=KINDS,
+        help="who writes shards: this machine, or Ray's workers (default: %(default)s)")
     add("--overwrite", action="store_true", help="replace an existing dataset")
     # fmt: on
     return parser

@@ -63,7 +63,7 @@ def run(
         command: The work; it raises on bad input.
         expected: Exceptions that speak for themselves. Any other is a defect and keeps its
             traceback.
-        interrupted: What to say after Ctrl-C.
+        interrupted: What to say after Ctrl-C, where the exception itself does not.
 
     Returns:
         0, or 2 after ``error: ...`` on stderr for bad input or a full disk, or 130 after Ctrl-C.
@@ -74,8 +74,8 @@ def run(
     except expected as error:
         print(f"error: {error}", file=sys.stderr)
         return BAD_INPUT
-    except KeyboardInterrupt:
-        print(interrupted, file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(str(stop) or interrupted, file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
         # The reader of our output (`| head`) has left; what it asked for was delivered. Python

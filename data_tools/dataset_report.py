@@ -166,15 +166,28 @@ def _actions(dataset: FlatDataset) -> tuple[list[tuple[str, int]], int]:
     if dataset.column("act").dtype.kind == "f":
         return _continuous_actions(dataset), _bad_numbers(dataset, "act")
     action = dataset.provenance["action"] if dataset.provenance else {}
-    levels: list[float] = action.get("levels") or []
-    counts = dict.fromkeys(range(len(levels)), 0)
+    labels = _labels(action)
+    counts = dict.fromkeys(range(len(labels)), 0)
     for rows in _chunks(dataset, "act"):
         for value, count in zip(*np.unique(rows, return_counts=True), strict=True):
             counts[int(value)] = counts.get(int(value), 0) + int(count)
     return [
-        (f"{a} (level {levels[a]:g})" if 0 <= a < len(levels) else str(a), counts[a])
+        (f"{a} ({labels[a]})" if 0 <= a < len(labels) else str(a), counts[a])
         for a in sorted(counts)
     ], 0
+
+
+def _labels(action: dict[str, Any]) -> list[str]:
+    """What discrete actions mean, as a provenance says; nothing where it does not."""
+    made = [f"level {level:g}" for level in action.get("levels") or []]
+    for bracket in action.get("brackets", []):
+        numbers = [bracket.get(name) for name in ("level", "stop", "target")]
+        if all(isinstance(number, int | float) for number in numbers):
+            level, stop, target = numbers
+            made.append(f"{level:+g}, {stop:+.4g} / {target:+.4g}")
+        else:
+            made.append(str(bracket.get("order"))[:8])
+    return made
 
 
 def _continuous_actions(dataset: FlatDataset) -> list[tuple[str, int]]:

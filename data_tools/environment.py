@@ -15,8 +15,25 @@ from pathlib import Path
 from typing import Any
 
 from data_tools.load import load
-from gym_trade import Market, SequentialConfig, synthetic
+from gym_trade import (
+    Market,
+    OneStepConfig,
+    SequentialConfig,
+    SLTPConfig,
+    VectorOneStepEnv,
+    VectorSLTPEnv,
+    VectorTradeEnv,
+    synthetic,
+)
 from gym_trade.arguments import decode
+
+# Every trading task's id -> the batch of it.
+TASKS: dict[str, type[VectorTradeEnv]] = {
+    "Trade-Sequential-v0": VectorTradeEnv,
+    "Trade-VectorSequential-v0": VectorTradeEnv,
+    "Trade-SLTP-v0": VectorSLTPEnv,
+    "Trade-OneStep-v0": VectorOneStepEnv,
+}
 
 SYNTHETIC_PREFIX = "synthetic:"
 DEFAULT_SYNTHETIC = "mean_reverting"
@@ -57,10 +74,18 @@ def add_environment_flags(
 def environment_help() -> str:
     """The environment's arguments with defaults and meanings, for the end of a help text."""
     lines = ["arguments of the environment, for --env (default as JSON, meaning):"]
-    for field in dataclasses.fields(SequentialConfig):
-        if field.name not in ("df", "render_mode"):
-            default = json.dumps(field.default)
-            lines.append(f"  {field.name:<24}{default:<14}{field.metadata['help']}")
+    shown = {"df", "render_mode"}
+    for config, title in (
+        (SequentialConfig, None),
+        (SLTPConfig, "of Trade-SLTP-v0 and Trade-OneStep-v0, in the place of action levels:"),
+        (OneStepConfig, "of Trade-OneStep-v0 alone:"),
+    ):
+        lines += [title] if title else []
+        for field in dataclasses.fields(config):
+            if field.name not in shown:
+                default = json.dumps(field.default)
+                lines.append(f"  {field.name:<24}{default:<14}{field.metadata['help']}")
+                shown.add(field.name)
     return "\n".join(lines)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -63,6 +64,27 @@ class Episodes:
     min_return: float
     max_return: float
     mean_length: float
+
+
+def join_episodes(parts: Sequence[Episodes]) -> Episodes:
+    """What several collections' episodes were like together, in the order given."""
+    complete, cut = sum(part.complete for part in parts), sum(part.cut for part in parts)
+    weights = [part.complete if complete else part.cut for part in parts]
+    # a part without complete episodes tells of cut ones, which the others' do not compare to
+    counted = [(w, p) for w, p in zip(weights, parts, strict=True) if w]
+    total = max(1, sum(w for w, _ in counted))
+    mean = sum(w * p.mean_return for w, p in counted) / total
+    squares = sum(w * (p.std_return**2 + (p.mean_return - mean) ** 2) for w, p in counted)
+    return Episodes(
+        complete=complete,
+        cut=cut,
+        terminated=sum(part.terminated for part in parts),
+        mean_return=mean,
+        std_return=math.sqrt(squares / total),
+        min_return=min((p.min_return for _, p in counted), default=math.inf),
+        max_return=max((p.max_return for _, p in counted), default=-math.inf),
+        mean_length=sum(w * p.mean_length for w, p in counted) / total,
+    )
 
 
 class EpisodeLog:

@@ -18,7 +18,14 @@ from typing import Any
 import h5py
 import numpy as np
 
+from data_tools.column_rows import DatasetError, read_into, read_rows, row_chunks
 from data_tools.provenance_schema import FORMAT_VERSION, find_fault
+from data_tools.virtual import find_foreign_source
+
+__all__ = [
+    "COLUMNS", "FLAGS", "DatasetError", "FlatDataset", "lacks", "open_file", "open_flat",
+    "parse_provenance", "read_into", "read_provenance", "read_rows", "row_chunks",
+]  # fmt: skip
 
 COLUMNS = ("obs", "act", "rew", "terminated", "truncated", "done", "obs_next")
 FLAGS = ("terminated", "truncated", "done")
@@ -28,11 +35,6 @@ _HOW_TO_MAKE = (
     "python -m data_tools.collect --policy random --buffer-size 100000 --save-buffer-name"
 )
 _PLAIN_TYPES = ("ndarray", "Tensor")
-_CHUNK_BYTES = 16 * 2**20
-
-
-class DatasetError(ValueError):
-    """A dataset file that cannot be read or written; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,11 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
                 "Expected the two to agree; make the dataset anew."
             )
         last_index = root.get("last_index")
-        if not isinstance(last_index, h5py.Dataset) or last_index.shape != (1,):
+        if (
+            not isinstance(last_index, h5py.Dataset)
+            or last_index.shape != (1,)
+            or not _here(last_index)
+        ):
             raise DatasetError(f"{file}: last_index is not a dataset of one number. Make it anew.")
         last = int(last_index[0])
         if not 0 <= last < size:
@@ -153,37 +159,6 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     file = Path(path)
     with open_file(file) as root:
         return parse_provenance(file, root)
-
-
-def read_into(dataset: Any, rows: np.ndarray[Any, Any], start: int) -> None:
-    """Read one column's rows from `start` on into `rows`, which must be contiguous.
-
-    Raises:
-        DatasetError: The file is damaged there.
-    """
-    stop = start + len(rows)
-    try:
-        dataset.read_direct(rows, np.s_[start:stop])
-    except (OSError, RuntimeError) as error:
-        raise DatasetError(
-            f"{dataset.file.filename}: rows {start} to {stop - 1} of {dataset.name} cannot be "
-            f"read: {error}. The file is damaged; make it anew."
-        ) from None
-
-
-def read_rows(dataset: Any, start: int, stop: int) -> np.ndarray[Any, Any]:
-    """The rows [start, stop) of one column, as `read_into` reads them."""
-    rows = np.empty((stop - start, *dataset.shape[1:]), dataset.dtype)
-    read_into(dataset, rows, start)
-    return rows
-
-
-def row_chunks(dataset: Any, size: int) -> Iterator[tuple[int, int]]:
-    """Cut the rows [0, size) into ranges of at most 16 MiB each."""
-    row_bytes = max(1, int(np.prod(dataset.shape[1:], dtype=np.int64)) * dataset.dtype.itemsize)
-    step = max(1, _CHUNK_BYTES // row_bytes)
-    for start in range(0, size, step):
-        yield start, min(start + step, size)
 
 
 def _refuse_foreign(file: Path, root: h5py.File) -> None:
@@ -267,8 +242,13 @@ def lacks(file: Path, meta: h5py.Group, name: str) -> DatasetError:
     return DatasetError(f"{file} lacks _meta/{name}.{hint} Columns seen: {', '.join(meta)}.")
 
 
+def _here(dataset: h5py.Dataset) -> bool:
+    """Whether a dataset is stored in its file."""
+    return not (dataset.is_virtual or dataset.external)
+
+
 def _check_lengths(file: Path, group: h5py.Group, capacity: int) -> None:
-    """Check that everything in a group is plain numbers, one entry per row, in this very file."""
+    """Check that a group holds plain numbers, one entry per row, in this file or its shards."""
     for name in group:
         if not isinstance(group.get(name, getlink=True), h5py.HardLink):
             raise DatasetError(f"{file}: {group.name}/{name} is a link. Expected the data itself.")
@@ -280,6 +260,10 @@ def _check_lengths(file: Path, group: h5py.Group, capacity: int) -> None:
                 f"{file}: {item.name} has shape {item.shape} and dtype {item.dtype}. Expected "
                 f"numbers in {capacity} rows (maxsize)."
             )
+        else:
+            fault = find_foreign_source(file, item)
+            if fault is not None:
+                raise DatasetError(f"{file}: {item.name} {fault}.")
 
 
 def parse_provenance(file: Path, root: h5py.File) -> dict[str, Any] | None:

@@ -105,14 +105,7 @@ def lay_out(
         Byte offset of each other column's first row, and that of ``_indices``.
     """
     with h5py.File(memory, "w") as root:
-        for name, value in _root_attributes(size, stack_num).items():
-            root.attrs[name] = value
-        options = root.create_group("options")
-        for name, option in _options(stack_num).items():
-            options.attrs[name] = option
-        meta = root.create_group("_meta")
-        meta.attrs["__data_type__"] = "Batch"
-        meta.create_group("info")
+        meta = lay_out_scalars(root, size, stack_num)
         offsets = {}
         for name, (shape, dtype) in columns.items():
             if name in compressed:
@@ -120,9 +113,22 @@ def lay_out(
             else:
                 offsets[name] = _allocate_array(meta, name, (size, *shape), dtype)
         offsets["_indices"] = _allocate_array(root, "_indices", (size,), np.dtype(np.int64))
-        last = root.create_dataset("last_index", data=[size - 1], track_times=False)
-        last.attrs["__data_type__"] = "ndarray"
     return offsets
+
+
+def lay_out_scalars(root: h5py.File, size: int, stack_num: int = 1) -> h5py.Group:
+    """Write everything but the columns and ``_indices``; returns the group ``_meta``."""
+    for name, value in _root_attributes(size, stack_num).items():
+        root.attrs[name] = value
+    options = root.create_group("options")
+    for name, option in _options(stack_num).items():
+        options.attrs[name] = option
+    meta = root.create_group("_meta")
+    meta.attrs["__data_type__"] = "Batch"
+    meta.create_group("info")
+    last = root.create_dataset("last_index", data=[size - 1], track_times=False)
+    last.attrs["__data_type__"] = "ndarray"
+    return meta
 
 
 def add_provenance(memory: SparseMemory, text: str) -> None:

@@ -28,6 +28,7 @@ class FlatBufferWriter(LaneWriter):
         stack_num: Frames that a reader stacks to one observation.
         extra: Further columns of ``_meta``: name -> shape and dtype of one row.
         overwrite: Replace an existing target.
+        check_room: Refuse at once what the disk has no room for.
         block_bytes: Memory for observations before they are written.
 
     Raises:
@@ -48,6 +49,7 @@ class FlatBufferWriter(LaneWriter):
         stack_num: int = 1,
         extra: Columns | None = None,
         overwrite: bool = False,
+        check_room: bool = True,
         block_bytes: int | None = None,
     ) -> None:
         shape = (observation_size,) if isinstance(observation_size, int) else observation_size
@@ -67,7 +69,8 @@ class FlatBufferWriter(LaneWriter):
         self._stack_num = stack_num
         super().__init__(
             path, size=size, num_lanes=num_lanes, columns=columns, observed=observed,
-            action=action, extra=extra, overwrite=overwrite, block_bytes=block_bytes,
+            action=action, extra=extra, overwrite=overwrite, check_room=check_room,
+            block_bytes=block_bytes,
         )  # fmt: skip
 
     def _lay_out(self) -> dict[str, int]:

@@ -44,6 +44,7 @@ class IndexedWriter(LaneWriter):
         reward_dtype: float64, but for rewards that were rounded already.
         extra: Further columns: name -> shape and dtype of one row.
         overwrite: Replace an existing target.
+        check_room: Refuse at once what the disk has no room for.
         block_bytes: Memory for observations before they are written.
 
     Raises:
@@ -63,6 +64,7 @@ class IndexedWriter(LaneWriter):
         reward_dtype: npt.DTypeLike = np.float64,
         extra: Columns | None = None,
         overwrite: bool = False,
+        check_room: bool = True,
         block_bytes: int = _BLOCK_BYTES,
     ) -> None:
         self.shown = shown_dtype(decisions)
@@ -80,7 +82,8 @@ class IndexedWriter(LaneWriter):
         self._last: list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]] = []
         super().__init__(
             path, size=size, num_lanes=num_lanes, columns=columns, observed=((), self.shown),
-            action=self._action, extra=extra, overwrite=overwrite, block_bytes=block_bytes,
+            action=self._action, extra=extra, overwrite=overwrite, check_room=check_room,
+            block_bytes=block_bytes,
         )  # fmt: skip
 
     def _lay_out(self) -> dict[str, int]:

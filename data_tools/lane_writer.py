@@ -44,6 +44,7 @@ class LaneWriter(ABC):
         action: What it takes of one action.
         extra: What it takes beside: name -> shape and dtype of one row.
         overwrite: Replace an existing target.
+        check_room: Refuse at once what the disk has no room for.
         block_bytes: Memory for observations before they are written.
 
     Raises:
@@ -61,6 +62,7 @@ class LaneWriter(ABC):
         action: Column,
         extra: Columns | None = None,
         overwrite: bool = False,
+        check_room: bool = True,
         block_bytes: int | None = None,
     ) -> None:
         if not 1 <= num_lanes <= size:
@@ -73,7 +75,7 @@ class LaneWriter(ABC):
         self._starts = np.concatenate([[0], np.cumsum(self.shares)[:-1]]).astype(np.int64)
         self._columns = columns
         self._skeleton = SparseMemory()
-        self._target = TargetFile(self.path, size, self.expected_bytes, overwrite)
+        self._target = TargetFile(self.path, size, self.expected_bytes, overwrite, check_room)
         length = max(1, (block_bytes or BLOCK_BYTES) // (num_lanes * row_bytes(*observed)))
         self._length = min(length, int(self.shares[0]))
         taken: Columns = {

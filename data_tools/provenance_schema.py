@@ -12,6 +12,7 @@ FORMAT_VERSION = 1
 
 MARKET_TASKS = "Trade-"  # what their ids begin with; other tasks have no market and no span
 _OF_MARKETS = ("config", "market", "span")
+_OPTIONAL = ("columns", "shard", "shards")
 _LARGEST = 1e300  # JSON has whole numbers that no float holds
 
 Check = Callable[[dict[str, Any]], str | None]
@@ -30,6 +31,9 @@ def find_fault(provenance: object) -> str | None:
             given = repr(provenance[name])[:40] if name in provenance else "missing"
             wanted = {str: "a string", list: "a list", dict: "an object"}[kind]
             return f"{name} is {given}, not {wanted}"
+    for name in _OPTIONAL:  # younger than the format, and missing from older files
+        if not isinstance(provenance.get(name, {}), dict):
+            return f"{name} is {repr(provenance[name])[:40]}, not an object"
     for name, check in checks.items():
         fault = check(provenance[name])
         if fault is not None:
@@ -68,6 +72,9 @@ def _span_fault(span: dict[str, Any]) -> str | None:
 
 
 def _action_fault(action: dict[str, Any]) -> str | None:
+    brackets = action.get("brackets", [{}])
+    if not isinstance(brackets, list) or not all(isinstance(each, dict) for each in brackets):
+        return "brackets is no list of objects"
     levels = action.get("levels")
     if levels is None:
         return None

@@ -9,15 +9,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from data_tools.command_line import CommandLineError, sure_interrupts
-from data_tools.driving import Behaviour, drive
+from data_tools.command_line import CommandLineError
+from data_tools.engines import Engine
 from data_tools.episodes import Episodes
-from data_tools.provenance import describe_collection, describe_episodes, usable_span
-from data_tools.recorded_layouts import open_recording
-from data_tools.training_span import make_training_env
+from data_tools.parts import DEFAULT_LANES, MakeBehaviour, Part, Recording, open_writer, record_part
+from data_tools.provenance import usable_span
+from data_tools.shards import ShardedCollection
+from data_tools.training_span import FULL
 from gym_trade import Market, VectorTradeEnv
 
-DEFAULT_LANES = 64
+__all__ = ["DEFAULT_LANES", "CollectSummary", "check_counts", "episodes_text", "record_market"]
+
+# A file up to this size is written in a minute or so, which is little to lose.
+LARGEST_FILE, SHARD_BYTES = 4 * 2**30, 2**30
 
 
 @dataclass(frozen=True)
@@ -56,7 +60,7 @@ def episodes_text(transitions: int, episodes: Episodes) -> str:
 
 def record_market(
     path: str | os.PathLike[str],
-    make_behaviour: Callable[[VectorTradeEnv], Behaviour],
+    make_behaviour: MakeBehaviour,
     *,
     task: str,
     market: Market,
@@ -66,16 +70,21 @@ def record_market(
     buffer_size: int,
     seed: int,
     num_envs: int | None = None,
-    layout: str = "full",
+    layout: str = FULL,
+    shards: int | None = None,
+    engine: Engine | None = None,
     overwrite: bool = False,
     progress: bool = True,
     echo: Callable[[str], object] | None = print,
 ) -> CollectSummary:
     """Drive the vector environment with a policy and write what happens.
 
+    One file is written as it is; several lie in a folder beside the one that joins them, see
+    `shards`.
+
     Args:
         path: The file to write.
-        make_behaviour: Makes the policy for the environment that it will act in.
+        make_behaviour: Makes the policy for the environment that it will act in, with a seed.
         task: A trading environment's id.
         market: The market.
         market_spec: As `environment.open_market` describes it.
@@ -85,6 +94,8 @@ def record_market(
         seed: Lane i is the environment seeded with ``seed + i``.
         num_envs: As for `collect.collect`.
         layout: As for `collect.collect`.
+        shards: As for `collect.collect`.
+        engine: Who writes the shards; None: this process, one after the other.
         overwrite: Replace an existing file.
         progress: Show a progress bar on stderr.
         echo: Receives the lines that say what is done.
@@ -93,59 +104,67 @@ def record_market(
         ValueError: An argument is out of range, the market is too short, or the file cannot be
             written (`hdf5.DatasetError`).
     """
-    check_counts(buffer_size, num_envs, seed)
-    lanes = num_envs or _default_lanes(buffer_size, arguments.get("episode_steps"))
-    lanes = min(lanes, buffer_size)
-    with sure_interrupts() as check_interrupts, contextlib.ExitStack() as stack:
-        venv = make_training_env(task, market, lanes, arguments, train_fraction, layout=layout)
-        stack.callback(venv.close)
-        behaviour = make_behaviour(venv)
-        about = behaviour.description
-        description = describe_collection(task, venv, market_spec, about, seed, buffer_size)
-        if echo is not None:
-            first, last = usable_span(venv)
-            echo(f"collecting between {first} and {last}, of {market}")
-            _note_short_shares(buffer_size, lanes, venv.config.episode_steps, echo)
-        recording = open_recording(layout, venv, behaviour, path, buffer_size, overwrite)
-        with recording.writer as writer:
-            episodes = drive(
-                recording.env, writer, recording.behaviour, seed, see=recording.see,
-                check=check_interrupts, progress=progress,
-            )  # fmt: skip
-            provenance = description | {"reference": describe_episodes(episodes)}
-            written = writer.finish(provenance)
-    return CollectSummary(written, buffer_size, episodes, provenance)
+    check_counts(buffer_size, num_envs, seed, shards=shards)
+    if layout != FULL and shards not in (None, 1):
+        raise CommandLineError(
+            f"--shards {shards}: a dataset of the {layout} layout is a single, small file. "
+            "Leave it out."
+        )
+    recording = Recording(
+        make_behaviour, task, market_spec, arguments, train_fraction, num_envs, layout
+    )
+    whole = Part(Path(path), buffer_size, seed, {})
+    lanes = recording.lanes(buffer_size)
+    with contextlib.closing(recording.environment(market, lanes)) as venv:
+        behaviour = make_behaviour(venv, seed)
+        writer = open_writer(whole, venv, behaviour, lanes, overwrite=overwrite, check_room=False)
+        expected = writer.expected_bytes
+        small = layout != FULL or expected <= LARGEST_FILE
+        count = shards or (1 if small else -(-expected // SHARD_BYTES))
+        if count > buffer_size:
+            raise CommandLineError(
+                f"--shards {count}: expected no more than there are transitions, {buffer_size}."
+            )
+        _say_where(recording, venv, buffer_size // count, echo)
+        description = recording.describe(venv, behaviour, seed, buffer_size)
+    if count == 1:
+        episodes, provenance = record_part(
+            recording, whole, market, overwrite=overwrite, progress=progress, references=True
+        )
+    else:
+        sharded = ShardedCollection(recording, whole.path, description, count, expected)
+        episodes, provenance = sharded.write(
+            market, engine or Engine(), overwrite=overwrite, progress=progress, echo=echo
+        )
+    return CollectSummary(whole.path, buffer_size, episodes, provenance)
 
 
-def _default_lanes(buffer_size: int, episode_steps: object) -> int:
-    """As many lanes as get a whole episode each, up to 64."""
-    if not isinstance(episode_steps, int) or episode_steps < 1:
-        return DEFAULT_LANES  # unknown, or refused where it is checked
-    return max(1, min(DEFAULT_LANES, buffer_size // episode_steps))
+def _say_where(
+    recording: Recording, venv: VectorTradeEnv, rows: int, echo: Callable[[str], object] | None
+) -> None:
+    """Say what is about to be collected, and if episodes will be cut."""
+    if echo is None:
+        return
+    first, last = usable_span(venv)
+    echo(f"collecting between {first} and {last}, of {venv.markets[0]}")
+    lanes = recording.lanes(rows)
+    steps = 1 if venv.config.rollout else venv.config.episode_steps
+    if steps is None or rows // lanes >= steps:
+        return
+    remedy = f"--num-envs {rows // steps} gives whole ones" if rows >= steps else "collect more"
+    echo(
+        f"note: a lane's share of {rows // lanes} rows is shorter than an episode of {steps} "
+        f"steps: episodes will be cut; {remedy}"
+    )
 
 
-def check_counts(buffer_size: int, num_envs: int | None, seed: int) -> None:
-    """Refuse numbers that are too small.
+def check_counts(buffer_size: int, num_envs: int | None, seed: int, **others: int | None) -> None:
+    """Refuse numbers that are too small; `others` are at least 1, by the names of their flags.
 
     Raises:
         CommandLineError: One of them is.
     """
-    for flag, value, low in (
-        ("--buffer-size", buffer_size, 1),
-        ("--num-envs", 1 if num_envs is None else num_envs, 1),
-        ("--seed", seed, 0),
-    ):
-        if value < low:
-            raise CommandLineError(f"{flag} {value}: expected a whole number >= {low}.")
-
-
-def _note_short_shares(
-    size: int, lanes: int, steps: int | None, echo: Callable[[str], object]
-) -> None:
-    if steps is None or size // lanes >= steps:
-        return
-    remedy = f"--num-envs {size // steps} gives whole ones" if size >= steps else "collect more"
-    echo(
-        f"note: a lane's share of {size // lanes} rows is shorter than an episode of {steps} "
-        f"steps: episodes will be cut; {remedy}"
-    )
+    counts = {"buffer-size": (buffer_size, 1), "num-envs": (num_envs, 1), "seed": (seed, 0)}
+    for flag, (value, low) in (counts | {name: (v, 1) for name, v in others.items()}).items():
+        if value is not None and value < low:
+            raise CommandLineError(f"--{flag} {value}: expected a whole number >= {low}.")

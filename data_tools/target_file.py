@@ -21,15 +21,20 @@ class TargetFile:
         size: Transitions that it will hold, for messages.
         needed: The size of the finished file in bytes, rounded up.
         overwrite: Replace an existing target.
+        check_room: Refuse what the disk has no room for.
 
     Raises:
         DatasetError: The target exists or has no folder, or the disk is too small.
     """
 
-    def __init__(self, path: Path, size: int, needed: int, overwrite: bool) -> None:
+    def __init__(
+        self, path: Path, size: int, needed: int, overwrite: bool, check_room: bool = True
+    ) -> None:
         self.path, self._needed, self._overwrite = path, needed, overwrite
         self._file: Any = None  # io.FileIO once open
-        self._check(size)
+        self._check()
+        if check_room:
+            require_room(path, size, needed)
         self._temporary = path.with_name(f".{path.name}.{os.getpid()}.partial")
 
     def open(self, length: int) -> None:
@@ -79,7 +84,7 @@ class TargetFile:
             f"make room (it needs {_mebibytes(self._needed)}), or choose another folder."
         )
 
-    def _check(self, size: int) -> None:
+    def _check(self) -> None:
         folder = self.path.parent
         if not folder.is_dir():
             raise DatasetError(f"{self.path}: there is no folder {folder}. Make it first.")
@@ -89,12 +94,20 @@ class TargetFile:
             raise DatasetError(
                 f"{self.path} exists. Choose another name, or pass --overwrite to replace it."
             )
-        free = shutil.disk_usage(folder).free
-        if self._needed > free:
-            raise DatasetError(
-                f"{self.path}: {size} transitions need {_mebibytes(self._needed)} and "
-                f"{folder} has {_mebibytes(free)} free. Make room, or collect fewer."
-            )
+
+
+def require_room(path: Path, rows: int, needed: int) -> None:
+    """Refuse what the disk has no room for.
+
+    Raises:
+        DatasetError: `rows` transitions need `needed` bytes, and fewer are free.
+    """
+    free = shutil.disk_usage(path.parent).free
+    if needed > free:
+        raise DatasetError(
+            f"{path}: {rows} transitions need {_mebibytes(needed)} and {path.parent} has "
+            f"{_mebibytes(free)} free. Make room, or collect fewer."
+        )
 
 
 def _mebibytes(count: int) -> str:

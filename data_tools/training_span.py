@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
-import gymnasium
-
 from data_tools.command_line import CommandLineError
-from gym_trade import Market, VectorTradeEnv
+from data_tools.environment import TASKS
+from gym_trade import Market, VectorOneStepEnv, VectorTradeEnv
 
+DEFAULT_TASK = "Trade-Sequential-v0"
 DEFAULT_EPISODE_STEPS = 2000
 DEFAULT_TRAIN_FRACTION = 0.7
 
@@ -19,8 +19,29 @@ _FIXED = {"observation": "flat", "autoreset_mode": "SameStep", "copy": False}
 _HAVE_FLAGS = {"num_envs": "--num-envs", "config": "--env-config"}
 
 
+def check_task(task: str) -> type[VectorTradeEnv]:
+    """The batch of a trading task.
+
+    Raises:
+        CommandLineError: There is no such task.
+    """
+    if task not in TASKS:
+        raise CommandLineError(f"--task {task}: expected one of {', '.join(sorted(TASKS))}.")
+    return TASKS[task]
+
+
+def takes_one_step(task: str) -> bool:
+    """Whether an episode of a task is one step: a rollout, as long as ``rollout_steps`` says."""
+    return issubclass(check_task(task), VectorOneStepEnv)
+
+
 def combine_arguments(
-    env: dict[str, Any], episode_steps: int | None, start: str | None, end: str | None
+    env: dict[str, Any],
+    episode_steps: int | None,
+    start: str | None,
+    end: str | None,
+    *,
+    task: str = DEFAULT_TASK,
 ) -> dict[str, Any]:
     """Combine ``--env`` with the flags that stand for some of its arguments.
 
@@ -29,9 +50,11 @@ def combine_arguments(
         episode_steps: As in `collect.collect`.
         start: As in `collect.collect`.
         end: As in `collect.collect`.
+        task: A trading environment's id; episodes of one step have no default length.
 
     Raises:
-        CommandLineError: Two of them contradict each other, or collecting sets an argument itself.
+        CommandLineError: There is no such task, two of them contradict each other, or collecting
+            sets an argument itself.
     """
     for name, value in env.items():
         if name in _HAVE_FLAGS:
@@ -40,7 +63,8 @@ def combine_arguments(
             raise CommandLineError(
                 f"--env {name}={value}: collecting always uses {_FIXED[name]!r}. Leave it out."
             )
-    arguments = {"episode_steps": DEFAULT_EPISODE_STEPS, **env}
+    default = None if takes_one_step(task) else DEFAULT_EPISODE_STEPS
+    arguments = {"episode_steps": default, **env}
     for name, value in (("episode_steps", episode_steps), ("start", start), ("end", end)):
         if value is None:
             continue
@@ -80,9 +104,7 @@ def make_training_env(
         ValueError: The task, the fraction or an argument is no such thing, or the market is too
             short.
     """
-    if task not in gymnasium.registry or not task.startswith("Trade-"):
-        known = sorted(name for name in gymnasium.registry if name.startswith("Trade-"))
-        raise CommandLineError(f"--task {task}: expected one of {', '.join(known)}.")
+    check_task(task)
     rest = dict(arguments)
     content_hash = rest.pop("df", None)
     if content_hash is not None and content_hash != market.content_hash:
@@ -106,9 +128,11 @@ def _make(
     modes: dict[str, Any] | None = None,
 ) -> VectorTradeEnv:
     fixed = _FIXED | (modes or {})
-    venv = gymnasium.make_vec(task, num_envs=lanes, df=market, **(arguments | fixed)).unwrapped
-    assert isinstance(venv, VectorTradeEnv)
-    return venv
+    return TASKS[task](num_envs=lanes, df=market, **(arguments | fixed))
+
+
+def _lengths(task: str) -> str:
+    return "--env rollout_steps" if takes_one_step(task) else "--episode-steps"
 
 
 def _cut_off(
@@ -130,10 +154,13 @@ def _cut_off(
     end = str(whole.decision_times[last].astype("datetime64[s]"))
     whole.close()
     needed = arguments["episode_steps"]
+    longest = whole.config.longest_episode
+    if longest is not None:  # of a rollout, which `episode_steps` can only shorten
+        needed = min(longest, needed) if isinstance(needed, int) else longest
     if isinstance(needed, int) and last - low < max(needed, 1):
         raise CommandLineError(
             f"the first {share:g} of the market's {high - low} usable steps is {last - low}, and "
-            f"an episode needs {needed}. Lower --episode-steps, raise --train-fraction, or use a "
+            f"an episode needs {needed}. Lower {_lengths(task)}, raise --train-fraction, or use a "
             "longer market."
         )
     return arguments | {"end": end}

@@ -147,6 +147,23 @@ class Engine:
             mask, observe_all, lanes, rules, market, windows, observations, self.decisions, journal
         )
 
+    def go_on(self) -> tuple[Bool, Bool]:
+        """Begin the next rollout of ended lanes where the last one stopped; the account stays.
+
+        Returns:
+            (bankrupt, at the end of the data), bool (num_envs,) each: lanes that stay ended.
+        """
+        lanes = self.lanes
+        ended: Bool = lanes.ended != 0
+        floor = self.config.bankrupt_threshold * lanes.initial_cash
+        terminated: Bool = ended & ((lanes.equity <= 0.0) | (lanes.equity < floor))
+        truncated: Bool = ended & ~terminated & (lanes.decision >= lanes.last_decision)
+        more = ended & ~terminated & ~truncated
+        lanes.episode[more] += 1  # draws are keyed by episode and step
+        lanes.steps[more] = 0
+        lanes.ended[more] = 0
+        return terminated, truncated
+
     def step(self, actions: Int64, levels: Float64, observations: Float32) -> int:
         """Step every lane; results lie in this object's arrays.
 

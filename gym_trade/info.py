@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gym_trade.base_config import TradeConfig
 from gym_trade.engine import Engine
 from gym_trade.jit import jit
 from gym_trade.types import BRACKET, CLOSE_ALL, REASON_NAMES, Bool, Float64, Int8
@@ -79,7 +80,7 @@ class LaneInfo:
         self.engine = engine
         self._fields: Any = np.asarray(engine.lanes)[FIELDS]  # a view
         self._instants = engine.grid.instants
-        self._masks = action_masks(engine)
+        self._masks = action_masks(engine.config)
         self._quantity = np.asarray(engine.lanes)["quantity"]  # a view
         self._every = np.ones(engine.num_envs, np.bool_)
 
@@ -137,7 +138,7 @@ class LaneInfo:
         }
 
 
-def action_masks(engine: Engine) -> Int8 | None:
+def action_masks(config: TradeConfig) -> Int8 | None:
     """The action mask of a lane that is flat, long or short: int8 (3, actions); None for levels.
 
     The rows are those of direction 0, 1 and -1, so that a direction is an index.
@@ -146,7 +147,6 @@ def action_masks(engine: Engine) -> Int8 | None:
     next open liquidates that position first does it count after all. Where every action would
     change nothing, all are allowed: a mask must leave a choice.
     """
-    config = engine.config
     operations = [choice.operation for choice in config.choices] if not config.continuous else []
     if not set(operations) & {BRACKET, CLOSE_ALL}:
         return None

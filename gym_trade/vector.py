@@ -288,3 +288,21 @@ class VectorOneStepEnv(VectorTradeEnv):
     """The jitted batch of ``Trade-OneStep-v0``."""
 
     config_class = OneStepConfig
+
+    def go_on(self) -> tuple[Bool, Bool]:
+        """Let lanes whose rollout is over begin the next one where it ended, its account kept.
+
+        One rollout after the other is then a walk over a period, with one equity curve: metrics,
+        bankruptcy and rewards that look back count from the last reset on. The observation that the
+        step has returned is the next rollout's first. Autoreset must be disabled.
+
+        Returns:
+            (terminated, truncated), bool (num_envs,) each: lanes that stay ended, since they are
+            bankrupt, or else at the end of the data.
+
+        Raises:
+            RuntimeError: Autoreset is not disabled.
+        """
+        if self.autoreset_mode is not AutoresetMode.DISABLED:
+            raise RuntimeError("go_on needs autoreset_mode='Disabled'.")
+        return self.engine.go_on()

@@ -12,10 +12,11 @@ from gym_trade.base_config import TradeConfig
 from gym_trade.config import SequentialConfig
 from gym_trade.engine import Engine
 from gym_trade.history import History
+from gym_trade.info import action_masks
 from gym_trade.market import Market
 from gym_trade.pictures import Pictures
 from gym_trade.tables import Tables
-from gym_trade.types import Float64, Int64
+from gym_trade.types import Float64, Int8, Int64
 
 
 class EpisodeViews:
@@ -87,6 +88,22 @@ class LaneViews(EpisodeViews):
         if not isinstance(config, SequentialConfig) or config.continuous:
             return None
         return np.array(config.levels)
+
+    @property
+    def directions(self) -> Int64:
+        """Of each lane's position, int64 (num_envs,): -1 short, 0 flat, 1 long."""
+        quantity = self.engine.lanes["quantity"]
+        made: Int64 = (quantity > 0.0).astype(np.int64) - (quantity < 0.0)
+        return made
+
+    @property
+    def direction_masks(self) -> Int8 | None:
+        """Which actions a position leaves, int8 (3, actions); None where levels are traded.
+
+        The rows are those of a flat, a long and a short lane, so that a direction is an index:
+        ``env.direction_masks[env.directions]`` is what ``info["action_mask"]`` says.
+        """
+        return action_masks(self.config)
 
     @property
     def decision_index(self) -> Int64:

@@ -8,6 +8,8 @@ algorithm that trains them.
 from __future__ import annotations
 
 import abc
+import math
+from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import gymnasium as gym
@@ -18,8 +20,12 @@ from tianshou.algorithm.algorithm_base import Policy
 from tianshou.data import Batch
 from torch import nn
 
+from gym_trade.types import ACCOUNT_STATE_WIDTH
 from offline_algos.networks import DeterministicNetwork, GaussianNetwork, ValueNetwork
 from offline_algos.normalisation import Normaliser
+
+# Of a flat market observation, whose end is the account: its second number is -1, 0 or 1.
+DIRECTION_COLUMN = 1 - ACCOUNT_STATE_WIDTH
 
 
 class Actor(nn.Module, abc.ABC):
@@ -60,31 +66,73 @@ class Actor(nn.Module, abc.ABC):
         """Note what the last actions of these lanes, int64 (k,), have earned, float64 (k,)."""
 
 
+class ActionMasks(nn.Module):
+    """Keeps an actor from actions that the environment would ignore.
+
+    Which they are depends on the position alone, and that is in the observation: so whoever has
+    the actor needs nothing else, be it a validation, an exported file or a live account.
+
+    Args:
+        rows: 0 for what is not allowed: a row for a flat, a long and a short position, as
+            `gym_trade.VectorTradeEnv.direction_masks` has them. None: everything is allowed.
+    """
+
+    def __init__(self, rows: Sequence[Sequence[int]] | None) -> None:
+        super().__init__()
+        self.rows = None if rows is None else [list(map(int, row)) for row in rows]
+        made = torch.tensor(self.rows or [[1]]) != 0
+        self.register_buffer("allowed", made, persistent=False)
+
+    @property
+    def arguments(self) -> dict[str, Any]:
+        """What an actor's arguments say about it: nothing where there is none."""
+        return {} if self.rows is None else {"masks": self.rows}
+
+    def forward(self, values: torch.Tensor, observations: torch.Tensor) -> torch.Tensor:
+        """Values with -inf for what is not allowed.
+
+        Args:
+            values: Of the actions, (B, actions).
+            observations: Raw, (B, D).
+        """
+        if self.rows is None:
+            return values
+        direction = observations[:, DIRECTION_COLUMN].to(values.device).round().long() % 3
+        return values.masked_fill(~self.allowed[direction], -math.inf)  # type: ignore[index,operator]
+
+
 class GreedyActor(Actor):
     """The discrete action with the highest value, or the likeliest one.
 
     Args:
         normaliser: Applied to every observation.
         network: Its values or logits; of quantiles the mean counts.
+        masks: See `ActionMasks`.
     """
 
     kind = "greedy"
 
-    def __init__(self, normaliser: Normaliser, network: ValueNetwork) -> None:
-        super().__init__(normaliser, network=network.arguments)
-        self.network = network
+    def __init__(
+        self,
+        normaliser: Normaliser,
+        network: ValueNetwork,
+        masks: Sequence[Sequence[int]] | None = None,
+    ) -> None:
+        masked = ActionMasks(masks)
+        super().__init__(normaliser, network=network.arguments, **masked.arguments)
+        self.network, self.masks = network, masked
 
     @classmethod
     def build(cls, normaliser: Normaliser, **arguments: Any) -> GreedyActor:
         """See `Actor.build`."""
-        return cls(normaliser, ValueNetwork(**arguments["network"]))
+        return cls(normaliser, ValueNetwork(**arguments["network"]), arguments.get("masks"))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """See `Actor.forward`."""
         values, _ = self.network(self.normaliser(observations))
         if values.ndim == 3:
             values = values.mean(2)
-        return values.argmax(1)  # type: ignore[no-any-return]
+        return self.masks(values, observations).argmax(1)  # type: ignore[no-any-return]
 
 
 class BoxActor(Actor):

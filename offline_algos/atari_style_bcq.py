@@ -75,7 +75,9 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteBCQ, Actor]:
         target_update_freq=args.target_update_freq,
         imitation_logits_penalty=args.imitation_logits_penalty,
     )
-    actor = ConstrainedActor(setup.normaliser, network, imitator, threshold)
+    actor = ConstrainedActor(
+        setup.normaliser, network, imitator, threshold, setup.task.action_masks
+    )
     return algorithm.to(args.device), actor
 
 

@@ -74,7 +74,8 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteCQL, Actor]:
         n_step_return_horizon=args.n_step,
         target_update_freq=args.target_update_freq,
     )
-    return algorithm.to(args.device), GreedyActor(setup.normaliser, network)
+    actor = GreedyActor(setup.normaliser, network, setup.task.action_masks)
+    return algorithm.to(args.device), actor
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:

@@ -87,7 +87,8 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteCRR, Actor]:
         min_q_weight=args.min_q_weight,
         target_update_freq=args.target_update_freq,
     )
-    return algorithm.to(args.device), GreedyActor(setup.normaliser, network)
+    actor = GreedyActor(setup.normaliser, network, setup.task.action_masks)
+    return algorithm.to(args.device), actor
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:

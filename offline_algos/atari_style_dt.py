@@ -75,7 +75,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DecisionTransformer, 
         max_grad_norm=args.max_grad_norm,
     )
     target = target_returns(args, setup)[0]
-    actor = TransformerActor(setup.normaliser, network, target)
+    actor = TransformerActor(setup.normaliser, network, target, masks=setup.task.action_masks)
     return algorithm.to(args.device), actor.to(args.device)
 
 

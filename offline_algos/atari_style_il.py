@@ -38,7 +38,8 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteImitation, Ac
         action_bound_method=None,
     )
     algorithm = DiscreteImitation(policy=policy, optim=FusedAdam(lr=args.lr))
-    return algorithm.to(args.device), GreedyActor(setup.normaliser, network)
+    actor = GreedyActor(setup.normaliser, network, setup.task.action_masks)
+    return algorithm.to(args.device), actor
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:

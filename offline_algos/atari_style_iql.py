@@ -79,7 +79,8 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteIQL, Actor]:
         temperature=args.temperature,
         advantage_clip=args.advantage_clip,
     )
-    return algorithm.to(args.device), GreedyActor(setup.normaliser, network)
+    actor = GreedyActor(setup.normaliser, network, setup.task.action_masks)
+    return algorithm.to(args.device), actor
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:

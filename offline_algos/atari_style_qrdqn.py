@@ -85,7 +85,8 @@ def build(args: argparse.Namespace, setup: Learning) -> tuple[QRDQN, Actor]:
         eps_last=args.eps_train_final,
         eps_steps=args.eps_decay_steps,
     )
-    return algorithm.to(args.device), GreedyActor(setup.normaliser, network)
+    actor = GreedyActor(setup.normaliser, network, setup.task.action_masks)
+    return algorithm.to(args.device), actor
 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
 
 import gymnasium as gym
@@ -11,7 +12,7 @@ import numpy.typing as npt
 
 from data_tools.driving import Behaviour
 from data_tools.files import sha256
-from data_tools.noise import replace_some
+from data_tools.noise import EpsilonNoise, Mask, log_of, same_actions
 from offline_algos.checkpoint import CheckpointError, TrainedPolicy, load_policy
 from offline_algos.transformer_actor import TransformerActor, with_target
 
@@ -25,6 +26,7 @@ def behaviour_of(
     epsilon: float = 0.0,
     seed: int = 0,
     description: dict[str, Any] | None = None,
+    mask: Callable[[], Mask | None] = lambda: None,
 ) -> Behaviour:
     """A policy that acts on all lanes at once, some of its actions replaced by random ones.
 
@@ -34,17 +36,24 @@ def behaviour_of(
         epsilon: Probability that an action is replaced.
         seed: Of what is replaced and by what; not drawn from where `epsilon` is 0.
         description: For the provenance, see `describe_checkpoint`.
+        mask: What each lane may do now, (lanes, actions); None: everything.
     """
-    generator = np.random.default_rng(seed)
+    noise = EpsilonNoise(space, epsilon, np.random.default_rng(seed), mask)
+    own: list[npt.NDArray[Any]] = []
 
     def act(observations: npt.NDArray[np.float32]) -> npt.NDArray[Any]:
-        actions = policy.act(observations)
-        return replace_some(actions, space, epsilon, generator) if epsilon > 0.0 else actions
+        own[:] = [policy.act(observations)]
+        return noise(own[0])
+
+    def log_probability(taken: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
+        alone = same_actions(taken, own[0]).astype(np.float64)
+        return log_of(noise.probability(taken, alone))
 
     return Behaviour(
         act,
         begin=lambda mask: policy.actor.begin(np.flatnonzero(mask)),
         observe=lambda rewards: policy.actor.observe(np.arange(len(rewards)), rewards),
+        log_probability=log_probability,
         description=description or {},
     )
 

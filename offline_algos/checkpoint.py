@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 
 from data_tools.files import replacing
-from gym_trade import Market, SequentialConfig
+from gym_trade import Market, TradeConfig
 from offline_algos import live
 from offline_algos.actors import Actor
 from offline_algos.normalisation import Normaliser
@@ -102,7 +102,7 @@ class TrainedPolicy:
         account_state: npt.ArrayLike | None = None,
         *,
         now: object = None,
-        config: SequentialConfig | None = None,
+        config: TradeConfig | None = None,
     ) -> npt.NDArray[Any]:
         """Choose actions for observations, or the action for new bars and an account.
 
@@ -150,7 +150,8 @@ class TrainedPolicy:
             actions: As `act` returns them.
 
         Returns:
-            Level times leverage, float64 (n,), or () for a single action.
+            Level times leverage, float64 (n,), or () for a single action; NaN for the action that
+            holds a position, whatever it is, between stop and target.
 
         Raises:
             ValueError: The policy is of no market.

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import tianshou.algorithm.imitation.discrete_bcq as stock
 import torch
 from torch.nn import functional
 
-from offline_algos.actors import Actor
+from offline_algos.actors import ActionMasks, Actor
 from offline_algos.networks import ValueNetwork
 from offline_algos.normalisation import Normaliser
 from offline_algos.updates import TensorUpdates
@@ -42,6 +43,7 @@ class ConstrainedActor(Actor):
         imitator: Logits of the data's actions.
         threshold: An action counts if its probability, divided by that of the likeliest one, is at
             least this; in [0, 1).
+        masks: See `actors.ActionMasks`.
     """
 
     kind = "constrained"
@@ -52,13 +54,17 @@ class ConstrainedActor(Actor):
         network: ValueNetwork,
         imitator: ValueNetwork,
         threshold: float,
+        masks: Sequence[Sequence[int]] | None = None,
     ) -> None:
+        masked = ActionMasks(masks)
         super().__init__(
             normaliser,
             network=network.arguments,
             imitator=imitator.arguments,
             threshold=threshold,
+            **masked.arguments,
         )
+        self.masks = masked
         self.network, self.imitator = network, imitator
         self.log_threshold = math.log(threshold) if threshold > 0.0 else -math.inf
 
@@ -66,13 +72,15 @@ class ConstrainedActor(Actor):
     def build(cls, normaliser: Normaliser, **arguments: Any) -> ConstrainedActor:
         """See `Actor.build`."""
         networks = (ValueNetwork(**arguments[name]) for name in ("network", "imitator"))
-        return cls(normaliser, *networks, arguments["threshold"])
+        return cls(normaliser, *networks, arguments["threshold"], arguments.get("masks"))
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         """See `Actor.forward`."""
         normalised = self.normaliser(observations)
         values, logits = self.network(normalised)[0], self.imitator(normalised)[0]
-        return constrain(values, logits, self.log_threshold).argmax(1)
+        # the likeliest action is one that is allowed, or nothing likely might be left
+        values = constrain(values, self.masks(logits, observations), self.log_threshold)
+        return self.masks(values, observations).argmax(1)  # type: ignore[no-any-return]
 
 
 class DiscreteBCQ(TensorUpdates, stock.DiscreteBCQ):

@@ -3,30 +3,38 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
 from data_tools.policies import make_policy
-from gym_trade import SequentialConfig, VectorTradeEnv
+from gym_trade import OneStepConfig, SLTPConfig, TradeConfig, VectorSLTPEnv, VectorTradeEnv
 from offline_algos.actors import Actor
+from offline_algos.rollout_walk import RolloutWalk
 
 # Slippage and starting cash may be drawn: every policy meets the same draws.
 EVALUATION_SEED = 0
 ONE_LANE = np.zeros(1, np.int64)
 
+# A configuration's environment; of one-step rollouts all that fit into the period.
+ENVIRONMENTS: dict[type[TradeConfig], type[VectorTradeEnv]] = {
+    SLTPConfig: VectorSLTPEnv,
+    OneStepConfig: RolloutWalk,
+}
+ConfigType = TypeVar("ConfigType", bound=TradeConfig)
+
 Act = Callable[[npt.NDArray[np.float32]], npt.NDArray[Any]]
 
 
-def evaluation_config(config: SequentialConfig) -> SequentialConfig:
+def evaluation_config(config: ConfigType) -> ConfigType:
     """A configuration for whole-period evaluation: flat, from the first instant to the last."""
     return config.replace(observation="flat", episode_steps=None, random_start=False)
 
 
 def evaluation_environment(
-    config: SequentialConfig, start: Any = None, end: Any = None, *, recorded: bool = False
+    config: TradeConfig, start: Any = None, end: Any = None, *, recorded: bool = False
 ) -> VectorTradeEnv:
     """One lane over a period, with autoreset disabled.
 
@@ -38,12 +46,13 @@ def evaluation_environment(
     """
     config = evaluation_config(config).replace(start=start, end=end)
     lane = 0 if recorded else None
-    return VectorTradeEnv(config, num_envs=1, autoreset_mode="Disabled", record_lane=lane)
+    made = ENVIRONMENTS.get(type(config), VectorTradeEnv)
+    return made(config, num_envs=1, autoreset_mode="Disabled", record_lane=lane)
 
 
 def evaluate(
     act: Act,
-    config: SequentialConfig,
+    config: TradeConfig,
     start: Any = None,
     end: Any = None,
     *,
@@ -65,7 +74,8 @@ def evaluate(
     Returns:
         ``return`` (sum of rewards), ``steps``, ``terminated`` (bankrupt), ``metrics`` (name to
         float, of this one episode), ``equity`` (float64 (steps + 1,), in quote currency) and
-        ``times`` (datetime64[ns] (steps + 1,), UTC).
+        ``times`` (datetime64[ns] (steps + 1,), UTC). A step of one-step rollouts is a whole
+        rollout, see `rollout_walk`.
     """
     environment = evaluation_environment(config, start, end)
     return walk(environment, act, name, show_progress, listener)
@@ -73,7 +83,7 @@ def evaluate(
 
 def evaluate_rule(
     rule: str,
-    config: SequentialConfig,
+    config: TradeConfig,
     start: Any = None,
     end: Any = None,
     *,
@@ -111,6 +121,7 @@ def walk(
         listener.begin(ONE_LANE)
     first = int(environment.decision_index[0])
     equity = np.empty(environment.decision_range[1] - first + 1)
+    instants = np.full(len(equity), first)
     equity[0] = environment.portfolio_value[0]
     total, steps, ended = 0.0, 0, False
     # disable=None: a bar on a terminal only
@@ -128,15 +139,16 @@ def walk(
             if listener is not None:
                 listener.observe(ONE_LANE, rewards)
             equity[steps] = environment.portfolio_value[0]
+            instants[steps] = environment.decision_index[0]
             ended = bool(terminated[0] or truncated[0])
-            bar.update()
+            bar.update(int(instants[steps] - instants[steps - 1]))
     return {
         "return": total,
         "steps": steps,
         "terminated": bool(terminated[0]),
         "metrics": {key: float(values[0]) for key, values in info["metrics"].items()},
         "equity": equity[: steps + 1],
-        "times": environment.decision_times[first : first + steps + 1],
+        "times": environment.decision_times[instants[: steps + 1]],
     }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from data_tools.provenance import describe_actions
 from gym_trade import VectorTradeEnv
 from offline_algos.origin import Origin
 
@@ -21,27 +22,36 @@ def check_fit(environment: VectorTradeEnv, origin: Origin) -> None:
             f"environment's {wanted} ({', '.join(here)}). Leave its time frames, windows and "
             "features as they were."
         )
-    levels = environment.action_levels
-    if (levels is None) == (origin.action_shape == ()):
+    space = environment.single_action_space
+    continuous = isinstance(space, gym.spaces.Box)
+    if continuous == (origin.action_shape == ()):
         kinds = ("discrete", "continuous")
         raise ValueError(
-            f"the evaluation environment has {kinds[levels is None]} actions, {origin.noun} "
-            f"{kinds[levels is not None]} ones. Leave action_type as it was."
+            f"the evaluation environment has {kinds[continuous]} actions, {origin.noun} "
+            f"{kinds[not continuous]} ones. Leave action_type as it was."
         )
-    if levels is None:
-        check_box(environment.single_action_space, origin)
+    if continuous:
+        check_box(space, origin)
         return
-    recorded = origin.provenance.get("action", {}).get("levels")
-    if recorded is not None and list(recorded) != list(levels):
+    recorded, found = origin.provenance.get("action", {}), describe_actions(environment)
+    levels = recorded.get("levels")
+    if levels is not None and levels != found["levels"]:
         raise ValueError(
-            f"{origin.noun}'s action levels are {list(recorded)}, the evaluation environment's "
-            f"{levels.tolist()}. Leave action_levels, leverage and allow_short as they were."
+            f"{origin.noun}'s action levels are {levels}, the evaluation environment's "
+            f"{found['levels']}. Leave action_levels, leverage and allow_short as they were."
         )
+    if recorded.get("brackets") != found.get("brackets") and recorded:
+        raise ValueError(
+            f"{origin.noun}'s actions are other brackets than the evaluation environment's. Leave "
+            "stoploss_levels, takeprofit_levels, leverage, allow_short, position_fraction and the "
+            "hold and close actions as they were."
+        )
+    assert isinstance(space, gym.spaces.Discrete)
     low, high = origin.action_range
-    if low < 0 or high >= len(levels):
+    if low < 0 or high >= space.n:
         raise ValueError(
             f"{origin.noun}'s actions run from {low} to {high}, but the environment has 0 to "
-            f"{len(levels) - 1}."
+            f"{int(space.n) - 1}."
         )
 
 

@@ -109,6 +109,11 @@ class ActionBounds:
     action_space: gym.spaces.Discrete | gym.spaces.Box
 
     @property
+    def action_masks(self) -> list[list[int]] | None:
+        """Which actions a position leaves, see `actors.ActionMasks`; None: all of them, always."""
+        return None
+
+    @property
     def bounds(self) -> dict[str, list[float]]:
         """``low`` and ``high`` of continuous actions, as actors take them."""
         assert isinstance(self.action_space, gym.spaces.Box)

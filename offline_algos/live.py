@@ -9,14 +9,15 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gym_trade import Market, SequentialConfig, observe
+from data_tools.environment import TASKS
+from gym_trade import Market, TradeConfig, observe
 from gym_trade.arguments import CALLABLE_PREFIX
 
 # Has no part in what is seen; a reward may name code.
 UNSEEN = ("df", "start", "end", "episode_steps", "random_start", "reward", "render_mode")
 
 
-def configuration(about: dict[str, Any]) -> SequentialConfig:
+def configuration(about: dict[str, Any]) -> TradeConfig:
     """What a checkpoint's observations were made with, market and reward left out.
 
     Args:
@@ -35,10 +36,10 @@ def configuration(about: dict[str, Any]) -> SequentialConfig:
     if CALLABLE_PREFIX in json.dumps(seen):
         raise ValueError(
             f"the checkpoint names code that would be imported and run: features="
-            f"{seen.get('features')}. If you trust it, pass config=, a SequentialConfig with those "
-            "features."
+            f"{seen.get('features')}. If you trust it, pass config=, a configuration of that "
+            "environment with those features."
         )
-    return SequentialConfig.from_json(json.dumps(seen))
+    return TASKS[about["task"]].config_class.from_json(json.dumps(seen))
 
 
 def observation(
@@ -46,7 +47,7 @@ def observation(
     bars: Any,
     account_state: npt.ArrayLike | None,
     now: object = None,
-    config: SequentialConfig | None = None,
+    config: TradeConfig | None = None,
 ) -> npt.NDArray[np.float32]:
     """The flat observation at the end of `bars`, float32 (D,); see `TrainedPolicy.act`.
 
@@ -82,7 +83,12 @@ def exposure(about: dict[str, Any], actions: npt.ArrayLike) -> npt.NDArray[np.fl
     fields, space = about.get("configuration"), about.get("action_space", {})
     if not fields:
         raise ValueError(f"a policy for {about.get('task', 'no task')} trades no market.")
-    if "levels" in space:
+    if "brackets" in space:
+        # hold leaves the position as it is: what that asks for only the account says
+        asked = {"hold": np.nan, "close": 0.0}
+        wanted = [asked[b["order"]] if "order" in b else b["level"] for b in space["brackets"]]
+        levels = np.asarray(wanted, np.float64)[np.asarray(actions)]
+    elif "levels" in space:
         levels = np.asarray(space["levels"], np.float64)[np.asarray(actions)]
     else:
         levels = np.asarray(actions, np.float64)[..., 0]

@@ -6,7 +6,7 @@ import argparse
 
 from data_tools.command_line import ArgumentParser, CommandLineError
 from data_tools.environment import add_environment_flags, environment_help
-from data_tools.training_span import DEFAULT_EPISODE_STEPS, DEFAULT_TRAIN_FRACTION
+from data_tools.training_span import DEFAULT_EPISODE_STEPS, DEFAULT_TASK, DEFAULT_TRAIN_FRACTION
 from offline_algos.arguments import (
     add_evaluation,
     add_norm_reward,
@@ -160,7 +160,7 @@ def _check_market(args: argparse.Namespace, market: bool) -> None:
         if getattr(args, name):
             raise CommandLineError(
                 f"--{name.replace('_', '-')} is for markets, and --task {args.task} is none. "
-                f"Leave it out, or pass --task {TASKS[0]}."
+                f"Leave it out, or pass --task {DEFAULT_TASK}."
             )
 
 

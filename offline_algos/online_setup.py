@@ -20,7 +20,12 @@ from data_tools.environment import (
 )
 from data_tools.gym_environments import recorded_shape
 from data_tools.provenance import usable_span
-from data_tools.training_span import DEFAULT_EPISODE_STEPS, combine_arguments, make_training_env
+from data_tools.training_span import (
+    DEFAULT_EPISODE_STEPS,
+    combine_arguments,
+    make_training_env,
+    takes_one_step,
+)
 from gym_trade import VectorTradeEnv
 from offline_algos import compilation
 from offline_algos.exploring import Explorer
@@ -116,9 +121,9 @@ def _open_gym(args: argparse.Namespace) -> tuple[BaseVectorEnv, GymTask, dict[st
 def _open_market(args: argparse.Namespace) -> tuple[BaseVectorEnv, Task, dict[str, Any]]:
     given = parse_env_arguments(args.env, args.env_config)
     steps, longest = args.episode_steps, args.step_per_epoch // args.num_train_envs
-    if steps is None and "episode_steps" not in given:
+    if steps is None and "episode_steps" not in given and not takes_one_step(args.task):
         steps = min(DEFAULT_EPISODE_STEPS, longest)
-    arguments = combine_arguments(given, steps, args.start, args.end)
+    arguments = combine_arguments(given, steps, args.start, args.end, task=args.task)
     market, facts = open_market(args.market, market_arguments=market_arguments(arguments))
     environment = make_training_env(
         args.task, market, args.num_train_envs, arguments, args.train_fraction,

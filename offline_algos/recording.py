@@ -7,6 +7,7 @@ from typing import Any
 
 import gymnasium as gym
 
+from data_tools.acting import acting_in
 from data_tools.driving import Behaviour
 from data_tools.environment import parse_env_arguments, reopen_market
 from data_tools.recording import episodes_text, record_market
@@ -40,16 +41,16 @@ def record_dataset(args: argparse.Namespace, policy: TrainedPolicy, origin: Orig
     about = describe_checkpoint(policy, origin.path, epsilon)
     size = args.buffer_size or DEFAULT_BUFFER_SIZE
 
-    def behaviour(space: gym.Space[Any]) -> Behaviour:
-        return behaviour_of(policy, space, epsilon=epsilon, seed=args.seed, description=about)
+    def behaviour(space: gym.Space[Any], seed: int, **more: Any) -> Behaviour:
+        return behaviour_of(policy, space, epsilon=epsilon, seed=seed, description=about, **more)
 
     if origin.task in TASKS:
         arguments = _training_arguments(args, origin)
         market_spec = origin.provenance["market"]
 
-        def on_lanes(venv: VectorTradeEnv) -> Behaviour:
+        def on_lanes(venv: VectorTradeEnv, seed: int) -> Behaviour:
             check_fit(venv, origin)
-            return behaviour(venv.single_action_space)
+            return behaviour(venv.single_action_space, seed, mask=acting_in(venv).mask)
 
         summary = record_market(
             args.save_buffer_name, on_lanes,
@@ -62,7 +63,7 @@ def record_dataset(args: argparse.Namespace, policy: TrainedPolicy, origin: Orig
         return
     task = open_task(args, origin)
     made = record(
-        task.name, behaviour(task.action_space), args.save_buffer_name, buffer_size=size,
+        task.name, behaviour(task.action_space, args.seed), args.save_buffer_name, buffer_size=size,
         seed=args.seed, overwrite=args.overwrite, progress=True,
     )  # fmt: skip
     print(f"{episodes_text(size, made)}\n{args.save_buffer_name}")
@@ -96,4 +97,4 @@ def _training_arguments(args: argparse.Namespace, origin: Origin) -> dict[str, A
             )
     known = {name: decode(name, x) for name, x in provenance["config"].items() if name != "df"}
     span = {"start": provenance["span"]["start"], "end": provenance["span"]["end"]}
-    return combine_arguments(known | overrides | span, None, None, None)
+    return combine_arguments(known | overrides | span, None, None, None, task=provenance["task"])

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from data_tools.acting import acting_in
 from data_tools.command_line import INTERRUPTED
 from data_tools.d4rl_tasks import normalised_score
 from data_tools.files import replacing
@@ -21,7 +22,13 @@ from offline_algos.actors import ActorPolicy
 from offline_algos.behaviour import CHECKPOINT, behaviour_of, recorded_checkpoint
 from offline_algos.checkpoint import CheckpointError, TrainedPolicy, load_policy
 from offline_algos.datasets import Dataset, behaviour_reference
-from offline_algos.evaluation import behaviour_rules, evaluate, evaluate_rule
+from offline_algos.evaluation import (
+    behaviour_rules,
+    evaluate,
+    evaluate_rule,
+    evaluation_environment,
+    walk,
+)
 from offline_algos.gym_task import GymTask, RandomPolicy
 from offline_algos.origin import Origin, checkpoint_origin
 from offline_algos.preparation import Learning
@@ -58,7 +65,10 @@ def test_policies(
             policy.act, *period, name=name, show_progress=True, listener=policy.actor
         )
     for rule in BASELINES:
-        tested[rule] = evaluate_rule(rule, *period, show_progress=True)
+        try:
+            tested[rule] = evaluate_rule(rule, *period, show_progress=True)
+        except PolicyError as error:
+            print(f"{rule} is not in the table: {error}")
     return tested | _test_behaviour(origin, task)
 
 
@@ -71,9 +81,11 @@ def _test_behaviour(origin: Origin | None, task: Task) -> dict[str, dict[str, An
     try:
         if behaviour.get("name") == CHECKPOINT:
             policy = recorded_checkpoint(behaviour)
-            act = behaviour_of(policy, task.action_space, epsilon=epsilon).act
-            tested[f"behaviour {row_name(CHECKPOINT, policy)}"] = evaluate(
-                act, *period, name=CHECKPOINT, show_progress=True, listener=policy.actor
+            environment = evaluation_environment(*period)
+            mask = acting_in(environment).mask
+            act = behaviour_of(policy, task.action_space, epsilon=epsilon, mask=mask).act
+            tested[f"behaviour {row_name(CHECKPOINT, policy)}"] = walk(
+                environment, act, CHECKPOINT, True, policy.actor
             )
             return tested
         for rule in behaviour_rules(behaviour):

@@ -11,10 +11,19 @@ import gymnasium as gym
 import numpy as np
 from tianshou.data import Collector, ReplayBuffer
 
-from data_tools.environment import SYNTHETIC_PREFIX, open_market, parse_env_arguments, reopen_market
+from data_tools.environment import (
+    SYNTHETIC_PREFIX,
+    TASKS,
+    open_market,
+    parse_env_arguments,
+    reopen_market,
+)
 from data_tools.hdf5 import DatasetError
-from gym_trade import Market, SequentialConfig, VectorTradeEnv
+from data_tools.provenance import describe_brackets
+from data_tools.training_span import DEFAULT_TASK
+from gym_trade import Market, SequentialConfig, TradeConfig, VectorTradeEnv
 from gym_trade.arguments import CALLABLE_PREFIX
+from gym_trade.info import action_masks
 from offline_algos.actors import Actor, ActorPolicy
 from offline_algos.evaluation import (
     EVALUATION_SEED,
@@ -35,7 +44,6 @@ from offline_algos.periods import (
 )
 from offline_algos.vector_env import TradeVectorEnv
 
-TASKS = ("Trade-Sequential-v0", "Trade-VectorSequential-v0")
 # What the evaluation decides itself.
 RESERVED = ("df", "start", "end", "episode_steps", "random_start", "observation", "render_mode")
 
@@ -56,7 +64,7 @@ class Task(ActionBounds):
     """
 
     name: str
-    config: SequentialConfig
+    config: TradeConfig
     market: dict[str, Any]
     validation: Period
     test: Period
@@ -66,11 +74,8 @@ class Task(ActionBounds):
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says about the task: JSON-able."""
-        discrete = isinstance(self.action_space, gym.spaces.Discrete)
         return {
-            "action_space": {"n": int(self.action_space.n), "levels": list(self.config.levels)}  # type: ignore[union-attr]
-            if discrete
-            else self.bounds,
+            "action_space": self._actions(),
             "configuration": json.loads(self.config.to_json()),
             "evaluation": {
                 "market": self.market,
@@ -78,6 +83,20 @@ class Task(ActionBounds):
                 "test": self.test.to_dict(),
             },
         }
+
+    def _actions(self) -> dict[str, Any]:
+        if isinstance(self.action_space, gym.spaces.Box):
+            return self.bounds
+        count = {"n": int(self.action_space.n)}
+        if isinstance(self.config, SequentialConfig):
+            return count | {"levels": list(self.config.levels)}
+        return count | {"brackets": describe_brackets(self.config)}
+
+    @property
+    def action_masks(self) -> list[list[int]] | None:
+        """See `ActionBounds.action_masks`."""
+        masks = action_masks(self.config)
+        return None if masks is None else masks.tolist()
 
     def describe(self) -> str:
         """Lines about where policies are judged."""
@@ -115,13 +134,17 @@ def open_task(args: argparse.Namespace, origin: Origin) -> Task | GymTask:
     name = args.task or origin.task
     if name is None:
         raise DatasetError(
-            f"{origin.path} has no provenance that names its task. Pass --task {TASKS[0]}, "
+            f"{origin.path} has no provenance that names its task. Pass --task {DEFAULT_TASK}, "
             "--test-market FILE and, if they are not the defaults, the environment's arguments "
             "with --env."
         )
     made_in = origin.task or name
     if (name in TASKS) != (made_in in TASKS) or (name not in TASKS and name != made_in):
         raise ValueError(f"--task {name}, but {origin.noun} was made in {made_in}.")
+    if name in TASKS and TASKS[name].config_class is not TASKS[made_in].config_class:
+        raise ValueError(
+            f"--task {name}, but {origin.noun} was made in {made_in}, whose actions are others."
+        )
     if name not in TASKS:
         return _open_gym_task(args, name, origin)
     overrides = parse_env_arguments(args.env, args.env_config)
@@ -138,8 +161,9 @@ def open_task(args: argparse.Namespace, origin: Origin) -> Task | GymTask:
     market, market_facts = _open_evaluation_market(args, origin, recorded | overrides)
     refuse_foreign_code(origin.noun, recorded, overrides)
     kept = {key: value for key, value in recorded.items() if key not in overrides}
-    config = SequentialConfig.from_json(json.dumps(kept)).replace(df=market)
-    config = SequentialConfig.from_arguments(config, overrides)
+    made = TASKS[name].config_class
+    config = made.from_json(json.dumps(kept)).replace(df=market)
+    config = made.from_arguments(config, overrides)
     environment = evaluation_environment(config)
     check_fit(environment, origin)
     asked = (args.test_market, args.test_start, args.test_end)
@@ -159,7 +183,7 @@ def open_task(args: argparse.Namespace, origin: Origin) -> Task | GymTask:
 def place(
     args: argparse.Namespace,
     name: str,
-    config: SequentialConfig,
+    config: TradeConfig,
     market: dict[str, Any],
     seen: Span | None,
     *,
@@ -196,7 +220,7 @@ def place(
 
 def _on_market(
     name: str,
-    config: SequentialConfig,
+    config: TradeConfig,
     market: dict[str, Any],
     environment: VectorTradeEnv,
     periods: tuple[Period, Period],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
-from offline_algos.actors import Actor
+from offline_algos.actors import ActionMasks, Actor
 from offline_algos.normalisation import Normaliser
 from offline_algos.transformer_network import LAST, TransformerNetwork
 
@@ -30,6 +31,7 @@ class TransformerActor(Actor):
         target_return: What an episode is to earn, in the unit of the environment's rewards.
         low: Of the box of continuous actions, a number for each of the action's.
         high: Of the box.
+        masks: See `actors.ActionMasks`.
     """
 
     kind = "transformer"
@@ -41,10 +43,13 @@ class TransformerActor(Actor):
         target_return: float,
         low: list[float] | None = None,
         high: list[float] | None = None,
+        masks: Sequence[Sequence[int]] | None = None,
     ) -> None:
+        masked = ActionMasks(masks)
         arguments = {"network": network.arguments, "target_return": target_return}
+        arguments |= masked.arguments
         super().__init__(normaliser, **arguments, low=low, high=high)
-        self.network, self.target_return = network, target_return
+        self.network, self.target_return, self.masks = network, target_return, masked
         if low is not None and high is not None:
             bottom, top = torch.tensor(low), torch.tensor(high)
             self.register_buffer("middle", (top + bottom) / 2)
@@ -93,7 +98,7 @@ class TransformerActor(Actor):
         context = self._tokens if everybody else self._tokens[lanes]
         context = torch.cat((context.to(newest)[:, 1:], newest), 1)
         chosen = self.network.read(context, self._mask(steps).to(seen.device), LAST).squeeze(1)
-        actions = chosen if self.network.continuous else chosen.argmax(1)
+        actions = chosen if self.network.continuous else self._best(chosen, observations)
         context[:, -1:, 2:] = self.network.embed_action(actions.unsqueeze(1), timesteps)
         if everybody:
             self._tokens = context
@@ -127,7 +132,12 @@ class TransformerActor(Actor):
         if self.network.continuous:
             actions = (actions - self.middle) / self.half_width  # type: ignore[operator]
         chosen = self.network(seen, actions, returns, timesteps, mask, LAST).squeeze(1)
-        return self._to_environment(chosen if self.network.continuous else chosen.argmax(1))
+        if not self.network.continuous:
+            chosen = self._best(chosen, observations[:, -1])
+        return self._to_environment(chosen)
+
+    def _best(self, logits: torch.Tensor, observations: torch.Tensor) -> torch.Tensor:
+        return self.masks(logits, observations).argmax(1)  # type: ignore[no-any-return]
 
     def _acting(self, rows: int) -> npt.NDArray[np.int64]:
         """The lanes that `rows` observations are of."""
@@ -158,4 +168,5 @@ class TransformerActor(Actor):
 def with_target(actor: TransformerActor, target_return: float) -> TransformerActor:
     """An actor that asks for another return, with the same network and a memory of its own."""
     low, high = actor.arguments["low"], actor.arguments["high"]
-    return TransformerActor(actor.normaliser, actor.network, target_return, low, high)
+    masks = actor.masks.rows
+    return TransformerActor(actor.normaliser, actor.network, target_return, low, high, masks)

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
+from data_tools.acting import acting_in
 from data_tools.files import sha256
 from offline_algos import preparation, report, runner
 from offline_algos.behaviour import at_target, behaviour_of
@@ -160,7 +161,10 @@ def _watch_market(args: argparse.Namespace, checkpoint: Checkpoint, task: Task) 
     picture = check_picture(args.render, (".png", ".pdf", ".svg"))
     policy, config = checkpoint.policy, task.config
     epsilon = args.eps_test or 0.0
-    acting = behaviour_of(policy, task.action_space, epsilon=epsilon, seed=args.seed)
+    if args.render is not None and config.rollout:
+        raise ValueError(
+            f"--render: {task.name} is a row of rollouts, which no picture shows. Leave it out."
+        )
     if args.render == WINDOW:
         config = config.replace(render_mode="human")
     recorded = picture is not None
@@ -168,6 +172,10 @@ def _watch_market(args: argparse.Namespace, checkpoint: Checkpoint, task: Task) 
         environment = evaluation_environment(
             config, task.test.start, task.test.end, recorded=recorded
         )
+    acting = behaviour_of(
+        policy, task.action_space, epsilon=epsilon, seed=args.seed,
+        mask=acting_in(environment).mask,
+    )  # fmt: skip
     name = f"{checkpoint.method} {checkpoint.path.stem}"
     outcome = walk(environment, acting.act, name, True, policy.actor)
     print(f"{task.name}, {checkpoint.path}, {task.test}")

@@ -85,7 +85,7 @@ FAULTS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
         lambda file: file.create_dataset("extra/weight", data=np.zeros(499)),
         "extra/weight is not 500 rows",
     ),
-    "no group": (lambda file: file.create_dataset("extra", data=1), "extra is no group"),
+    "no group": (replaced("extra", 1), "extra is no group"),
     "text": (replaced("act", np.array([b"a"] * 500)), "act has shape"),
 }  # fmt: skip
 

@@ -29,7 +29,7 @@ def test_each_layout_gives_the_other_byte_by_byte(
     kind = "continuous" if continuous else "discrete"
     pair = collect_pair(tmp_path, env=WILD["env"] | {"action_type": kind})
     for size in (16 * 2**20, 7 * 4 * 51):  # in one chunk; in many
-        monkeypatch.setattr("data_tools.flat_layout._CHUNK_BYTES", size)
+        monkeypatch.setattr("data_tools.column_rows._CHUNK_BYTES", size)
         made = to_indexed(pair.full, tmp_path / "a", overwrite=True)
         assert made.read_bytes() == pair.indexed.read_bytes()
         made = to_full(pair.indexed, tmp_path / "b", overwrite=True)

@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from data_tools.policies import RULES, PolicyError, make_policy, moving_average_levels
+from data_tools.policies import RULES, PolicyError, make_policy
+from data_tools.signals import moving_average_levels
 from gym_trade import Market, VectorTradeEnv
 from tests import markets
 
@@ -125,7 +126,7 @@ def test_ma_cross_looks_at_nothing_ahead() -> None:
             venv = make(df=Market(df))
             policy = make_policy("ma-cross:fast=2,slow=5", venv)
             instants = venv.decision_times <= np.datetime64(original.index[cut])
-            actions.append((policy._actions[instants], policy._actions[~instants]))
+            actions.append((policy._plan[instants], policy._plan[~instants]))
         assert len(actions[0][0]) == cut
         np.testing.assert_array_equal(actions[0][0], actions[1][0])
         assert len(actions[0][1]) == 300 - cut

@@ -59,7 +59,7 @@ def make_algorithm(name: str, *, device: str = "cpu", data: Any = None) -> tuple
     box = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
     task = SimpleNamespace(
         action_space=box if continuous else gym.spaces.Discrete(3), observation_space=columns,
-        bounds={"low": [-1.0], "high": [1.0]},
+        bounds={"low": [-1.0], "high": [1.0]}, action_masks=None,
     )  # fmt: skip
     layout = [("all", 0, batches.COLUMNS, (batches.COLUMNS,))]
     setup = SimpleNamespace(

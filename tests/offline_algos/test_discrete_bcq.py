@@ -235,7 +235,9 @@ def test_the_flags_reach_the_algorithm_and_the_actor():
     setup = SimpleNamespace(
         inputs=Inputs([("obs", 0, COLUMNS, (COLUMNS,))], hidden_sizes=(8,)),
         normaliser=Normaliser.identity(COLUMNS),
-        task=SimpleNamespace(action_space=spaces.Discrete(ACTIONS), observation_space=box),
+        task=SimpleNamespace(
+            action_space=spaces.Discrete(ACTIONS), observation_space=box, action_masks=None
+        ),
     )
     args = parse(
         "--gamma", "0.7", "--n-step", "2", "--target-update-freq", "9", "--lr", "0.01",

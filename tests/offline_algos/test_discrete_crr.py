@@ -131,7 +131,9 @@ def test_the_flags_reach_the_algorithm():
     setup = SimpleNamespace(
         inputs=Inputs([("obs", 0, COLUMNS, (COLUMNS,))], hidden_sizes=(8,)),
         normaliser=Normaliser.identity(COLUMNS),
-        task=SimpleNamespace(action_space=spaces.Discrete(ACTIONS), observation_space=box),
+        task=SimpleNamespace(
+            action_space=spaces.Discrete(ACTIONS), observation_space=box, action_masks=None
+        ),
     )
     parser = atari_style_crr.make_parser()
     flags = ["--load-buffer-name", "x", "--device", "cpu"]

@@ -265,7 +265,9 @@ def test_the_flags_reach_the_algorithm():
     setup = SimpleNamespace(
         inputs=Inputs([("obs", 0, COLUMNS, (COLUMNS,))], hidden_sizes=(8,)),
         normaliser=Normaliser.identity(COLUMNS),
-        task=SimpleNamespace(action_space=spaces.Discrete(ACTIONS), observation_space=box),
+        task=SimpleNamespace(
+            action_space=spaces.Discrete(ACTIONS), observation_space=box, action_masks=None
+        ),
     )
     args = atari_style_iql.make_parser().parse_args(
         ["--load-buffer-name", "x", "--device", "cpu", "--gamma", "0.7", "--tau", "0.1", "--lr",

@@ -1,0 +1,409 @@
+"""A dataset in shards: the same bytes however it came about, and nothing foreign in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import shutil
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import h5py
+import numpy as np
+import pytest
+from tianshou.data import ReplayBuffer
+
+from data_tools.buffers import TensorReplayBuffer
+from data_tools.collect import main
+from data_tools.hdf5 import DatasetError, load_buffer, read_provenance
+from data_tools.shards import shard_seed
+from gym_trade import VectorTradeEnv
+from tests.data_tools.collecting import COLUMNS, REPOSITORY, quiet, write_market
+
+SHARDS = 4
+
+
+@pytest.fixture(scope="module")
+def market_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_market(tmp_path_factory.mktemp("market") / "wild.csv")
+
+
+def sharded(folder: Path, market: str, **options: Any) -> Any:
+    """A dataset in `folder`, which is made."""
+    folder.mkdir(exist_ok=True)
+    asked = {"shards": SHARDS, "policy": "ma-cross:fast=3,slow=9+random", "epsilon": 0.1}
+    return quiet(folder / "a.hdf5", market, **(asked | options))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, market_file: str) -> Path:
+    """The folder of an uninterrupted collection."""
+    folder = tmp_path_factory.mktemp("whole")
+    sharded(folder, market_file)
+    return folder
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    """Every file below a folder."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in files}
+
+
+def shard_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("a.hdf5.shards-*/0*.hdf5"))
+
+
+def test_a_sharded_dataset_is_a_dataset(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """For stock Tianshou, from anywhere, and for our loaders: the shards' rows in their order."""
+    monkeypatch.chdir("/")
+    stock = ReplayBuffer.load_hdf5(str(whole / "a.hdf5"))
+    ours, provenance = load_buffer(whole / "a.hdf5")
+    tensors, _ = TensorReplayBuffer.load(whole / "a.hdf5")
+    parts = [load_buffer(path)[0] for path in shard_files(whole)]
+    assert [len(part) for part in parts] == [125] * SHARDS and len(stock) == len(ours) == 500
+    for name in (*COLUMNS, "policy_logp"):
+        joined = np.concatenate([part._meta[name] for part in parts])
+        np.testing.assert_array_equal(stock._meta[name], joined)
+        np.testing.assert_array_equal(ours._meta[name], joined)
+        if name != "policy_logp":
+            np.testing.assert_array_equal(tensors.get(np.arange(500), name), joined)
+    ends = np.flatnonzero(stock.done)
+    np.testing.assert_array_equal(stock.next(ends), ends)
+    np.testing.assert_array_equal(stock.sample_indices(0), np.arange(500))
+    assert provenance["shards"]["files"][1]["rows"] == 125
+    # no shard repeats another
+    assert len({part.obs.tobytes() for part in parts}) == SHARDS
+
+
+def test_statistics_are_those_of_all_shards(tmp_path: Path, market_file: str) -> None:
+    sharded(tmp_path, market_file, episode_steps=8, buffer_size=503)
+    buffer, provenance = load_buffer(tmp_path / "a.hdf5")
+    ends = np.flatnonzero(buffer.done)
+    returns = np.add.reduceat(buffer.rew, np.concatenate([[0], ends[:-1] + 1]))
+    lengths = np.diff(np.concatenate([[-1], ends]))
+    complete = lengths == 8
+    found = provenance["reference"]
+    assert found["complete_episodes"] == complete.sum() > 0
+    assert found["complete_episodes"] + found["cut_episodes"] == len(ends)
+    assert found["behavior_return"] == pytest.approx(returns[complete].mean())
+    assert found["behavior_return_std"] == pytest.approx(returns[complete].std())
+    assert found["behavior_return_min"] == pytest.approx(returns[complete].min())
+    assert set(found["returns"]) == {"random", "flat", "buy-and-hold"}
+
+
+def test_a_shard_is_what_its_own_seed_gives(whole: Path, market_file: str, tmp_path: Path) -> None:
+    """Independent of the others and of their order: collected by itself it has the same rows."""
+    number = 2
+    seed = shard_seed(0, number)
+    alone = quiet(
+        tmp_path / "alone.hdf5", market_file, buffer_size=125, seed=seed, epsilon=0.1,
+        policy="ma-cross:fast=3,slow=9+random",
+    )  # fmt: skip
+    one, other = load_buffer(alone.path)[0], load_buffer(shard_files(whole)[number])[0]
+    for name in COLUMNS:
+        np.testing.assert_array_equal(one._meta[name], other._meta[name])
+    seeds = [shard_seed(s, n) for s in range(3) for n in range(50)]
+    assert len({seed // 1000 for seed in seeds}) == 150 and max(seeds) < 2**53
+
+
+KILL = """
+import os, signal, sys
+from data_tools.collect import main
+from gym_trade import VectorTradeEnv
+real, calls = VectorTradeEnv.step, 0
+def step(self, actions):
+    global calls
+    calls += 1
+    if calls == 40:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(self, actions)
+VectorTradeEnv.step = step
+main(sys.argv[1:])
+"""
+
+
+def command(folder: Path, market: str) -> list[str]:
+    return [
+        "--save-buffer-name", str(folder / "a.hdf5"), "--market", market, "--buffer-size", "500",
+        "--num-envs", "7", "--episode-steps", "30", "--env", "window_sizes=6", "--shards", "4",
+        "--policy", "ma-cross:fast=3,slow=9+random", "--epsilon", "0.1",
+    ]  # fmt: skip
+
+
+def test_after_a_kill_the_same_command_goes_on(
+    tmp_path: Path, market_file: str, whole: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A shard has 18 steps: the kill in the third leaves two whole, which are not made again."""
+    done = subprocess.run(
+        [sys.executable, "-c", KILL, *command(tmp_path, market_file)],
+        cwd=REPOSITORY, capture_output=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGKILL
+    assert not (tmp_path / "a.hdf5").exists()
+    kept = shard_files(tmp_path)
+    assert [path.name for path in kept] == ["00000.hdf5", "00001.hdf5"]
+    assert list(tmp_path.glob("*/.*.partial"))
+    times = [path.stat().st_mtime_ns for path in kept]
+    assert main(command(tmp_path, market_file)) == 0
+    assert "2 of 4 shards are whole: going on with the others" in capsys.readouterr().out
+    assert [path.stat().st_mtime_ns for path in kept] == times
+    assert content(tmp_path) == content(whole)
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    real, calls = VectorTradeEnv.step, 0
+
+    def step(self: VectorTradeEnv, actions: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise KeyboardInterrupt
+        return real(self, actions)
+
+    monkeypatch.setattr(VectorTradeEnv, "step", step)
+
+
+@pytest.mark.parametrize("call", [3, 25, 70, 100])
+def test_after_an_interrupt_as_well(
+    tmp_path: Path, market_file: str, whole: Path, call: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """In the first shard, in the second, in the last, and while they are joined."""
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(patch, call)
+        assert main(command(tmp_path, market_file)) == 130
+    error = capsys.readouterr().err.splitlines()[-1]
+    if call == 3:
+        assert list(tmp_path.iterdir()) == []
+        assert error == "interrupted. No shard was whole, so that nothing was left behind."
+    else:
+        assert (
+            f"{min(call // 18, 4)} of 4 shards are whole" in error and "same command again" in error
+        )
+        assert not (tmp_path / "a.hdf5").exists()
+        assert not list(tmp_path.glob("*/.*"))
+    assert main(command(tmp_path, market_file)) == 0
+    assert content(tmp_path) == content(whole)
+
+
+def test_a_full_disk_loses_nothing_that_was_whole(
+    tmp_path: Path, market_file: str, whole: Path, capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    from data_tools.target_file import TargetFile
+
+    real = TargetFile.write_at
+
+    def full(self: TargetFile, *arguments: Any) -> None:
+        if self.path.name == "00002.hdf5":
+            raise OSError(28, "No space left on device")
+        real(self, *arguments)
+
+    monkeypatch.setattr(TargetFile, "write_at", full)
+    assert main(command(tmp_path, market_file)) == 2
+    (error,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
+    assert "No space left on device" in error and "2 of 4 shards are whole" in error
+    assert len(shard_files(tmp_path)) == 2 and not list(tmp_path.glob("*/.*"))
+    monkeypatch.undo()
+    assert main(command(tmp_path, market_file)) == 0
+    assert content(tmp_path) == content(whole)
+
+
+LIMITED = """
+import resource, sys
+from data_tools.collect import main
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_limit_on_the_size_of_files_is_one_line(tmp_path: Path, market_file: str) -> None:
+    """What a quota does to the system's own calls."""
+    assert resource.RLIM_INFINITY in resource.getrlimit(resource.RLIMIT_FSIZE)
+    done = subprocess.run(
+        [sys.executable, "-c", LIMITED, *command(tmp_path, market_file)],
+        cwd=REPOSITORY, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 2, done.stderr
+    assert "Traceback" not in done.stderr
+    assert "cannot be written: File too large" in done.stderr.splitlines()[-1]
+    assert "No shard was whole" in done.stderr.splitlines()[-1]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_manifest_says_what_belongs_there(whole: Path) -> None:
+    (folder,) = whole.glob("a.hdf5.shards-*")
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert manifest["dataset"] == "a.hdf5" and manifest["format_version"] == 1
+    assert [shard["rows"] for shard in manifest["shards"]] == [125] * 4
+    assert sorted(path.name for path in folder.iterdir()) == [
+        *(shard["file"] for shard in manifest["shards"]), "manifest.json",
+    ]  # fmt: skip
+    shard = read_provenance(folder / "00003.hdf5") or {}
+    assert shard["shard"] == {"number": 3, "of": 4, "plan": manifest["plan"]}
+    assert shard["seed"] == manifest["shards"][3]["seed"] == shard_seed(0, 3)
+    assert (read_provenance(whole / "a.hdf5") or {})["seed"] == 0
+
+
+def test_other_flags_are_another_collection(tmp_path: Path, market_file: str, whole: Path) -> None:
+    """They go on with nothing of the first one, which is still there for its own command."""
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(patch, 25)
+        with pytest.raises(KeyboardInterrupt):
+            sharded(tmp_path, market_file)
+    (first,) = tmp_path.iterdir()
+    sharded(tmp_path, market_file, seed=1)
+    assert first.is_dir() and len(shard_files(tmp_path)) == 5
+    with pytest.raises(DatasetError, match="exists"):
+        sharded(tmp_path, market_file)
+    sharded(tmp_path, market_file, overwrite=True)
+    # the replaced dataset's shards are gone with it
+    assert content(tmp_path) == content(whole)
+
+
+def test_a_damaged_shard_is_made_again(tmp_path: Path, market_file: str, whole: Path) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt_at(patch, 45)
+        with pytest.raises(KeyboardInterrupt):
+            sharded(tmp_path, market_file)
+    first, second = shard_files(tmp_path)
+    first.write_bytes(first.read_bytes()[:2000])
+    sharded(tmp_path, market_file)
+    assert content(tmp_path) == content(whole) and second.exists()
+
+
+def test_two_at_once_are_kept_apart(tmp_path: Path, market_file: str, whole: Path) -> None:
+    fcntl = pytest.importorskip("fcntl")
+    shutil.copytree(whole, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "a.hdf5").unlink()
+    shard_files(tmp_path)[0].unlink()
+    before = content(tmp_path)
+    (folder,) = tmp_path.iterdir()
+    with open(folder / "lock", "w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(DatasetError, match="another process is writing"):
+            sharded(tmp_path, market_file)
+    (folder / "lock").unlink(missing_ok=True)
+    assert content(tmp_path) == before
+
+
+def test_a_small_dataset_is_one_plain_file(tmp_path: Path, market_file: str) -> None:
+    quiet(tmp_path / "a.hdf5", market_file)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.hdf5"]
+    with h5py.File(tmp_path / "a.hdf5") as root:
+        assert not root["_meta/obs"].is_virtual
+    one = (tmp_path / "a.hdf5").read_bytes()
+    quiet(tmp_path / "a.hdf5", market_file, shards=1, overwrite=True)
+    assert (tmp_path / "a.hdf5").read_bytes() == one
+
+
+def test_a_large_one_is_sharded_by_itself(
+    tmp_path: Path, market_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("data_tools.recording.LARGEST_FILE", 100_000)
+    monkeypatch.setattr("data_tools.recording.SHARD_BYTES", 70_000)
+    quiet(tmp_path / "a.hdf5", market_file)  # 500 rows of some 330 bytes, and 64 KiB
+    assert len(shard_files(tmp_path)) == 4
+    assert len(ReplayBuffer.load_hdf5(str(tmp_path / "a.hdf5"))) == 500
+
+
+@pytest.mark.parametrize("count", [0, 501])
+def test_a_number_of_shards_that_cannot_be(tmp_path: Path, market_file: str, count: int) -> None:
+    with pytest.raises(ValueError, match=f"--shards {count}: expected"):
+        sharded(tmp_path, market_file, shards=count)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_odd_name(tmp_path: Path, market_file: str) -> None:
+    """HDF5 gives a meaning to % in the names of files."""
+    made = quiet(tmp_path / "100% of it.hdf5", market_file, shards=2)
+    assert len(load_buffer(made.path)[0]) == 500
+
+
+# --- what is refused of a file from elsewhere ---------------------------------------------------
+
+
+@pytest.fixture
+def copied(tmp_path: Path, whole: Path) -> Path:
+    """A copy of the dataset in a folder of its own, below which is another one."""
+    return Path(shutil.copytree(whole, tmp_path / "copy")) / "a.hdf5"
+
+
+def refused(path: Path) -> str:
+    with pytest.raises(DatasetError) as caught:
+        load_buffer(path)
+    return str(caught.value)
+
+
+def test_it_can_be_moved_with_its_shards_only(copied: Path) -> None:
+    moved = copied.parent.with_name("moved")
+    copied.parent.rename(moved)
+    assert len(load_buffer(moved / "a.hdf5")[0]) == 500
+    (moved / "a.hdf5").rename(moved.parent / "a.hdf5")
+    assert "is missing: keep the shards" in refused(moved.parent / "a.hdf5")
+    # stock Tianshou reads on without a word: what is lost has no numbers at least
+    assert np.isnan(ReplayBuffer.load_hdf5(str(moved.parent / "a.hdf5")).obs).all()
+
+
+def test_a_missing_or_foreign_shard(copied: Path) -> None:
+    first = shard_files(copied.parent)[0]
+    kept = first.read_bytes()
+    outside = copied.parent.parent / "outside.hdf5"
+    outside.write_bytes(kept)
+    first.unlink()
+    assert "00000.hdf5 is missing" in refused(copied)
+    first.symlink_to(outside)
+    assert "00000.hdf5 is not in its folder" in refused(copied)
+    first.unlink()
+    first.write_bytes(b"nothing")
+    assert "cannot be opened as HDF5" in refused(copied)
+    shutil.copy(copied, first)  # a shard that is joined of others itself
+    assert "of its own" in refused(copied)
+    first.write_bytes(kept)
+    assert len(load_buffer(copied)[0]) == 500
+
+
+def test_a_shorter_shard(copied: Path, market_file: str) -> None:
+    first = shard_files(copied.parent)[0]
+    first.unlink()
+    quiet(first, market_file, buffer_size=124)
+    assert "which does not fit" in refused(copied)
+
+
+def point(path: Path, source: str, rows: int = 500) -> None:
+    """Let the rewards of a dataset be read from another file."""
+    layout = h5py.VirtualLayout((500,), np.float64)
+    layout[:rows] = h5py.VirtualSource(source, "_meta/rew", (rows,), np.float64)
+    with h5py.File(path, "r+") as root:
+        del root["_meta/rew"]
+        made = root["_meta"].create_virtual_dataset("rew", layout)
+        made.attrs["__data_type__"] = "ndarray"
+
+
+@pytest.mark.parametrize("source", ["{folder}/other.hdf5", "../other.hdf5", "."])
+def test_rows_of_a_file_elsewhere(copied: Path, market_file: str, source: str) -> None:
+    other = copied.parent.parent / "other.hdf5"
+    quiet(other, market_file)
+    point(copied, source.format(folder=other.parent))
+    assert "_meta/rew is joined of other files" in refused(copied)
+
+
+def test_rows_that_nothing_fills(copied: Path, market_file: str) -> None:
+    quiet(copied.parent / "other.hdf5", market_file, buffer_size=400)
+    point(copied, "other.hdf5", rows=400)
+    assert "files that hold 400 rows" in refused(copied)
+
+
+def test_rows_stored_outside_the_file(copied: Path) -> None:
+    secret = copied.parent.parent / "secret"
+    secret.write_bytes(os.urandom(4000))
+    with h5py.File(copied, "r+") as root:
+        del root["_meta/rew"]
+        made = root["_meta"].create_dataset(
+            "rew", (500,), np.float64, external=[(str(secret), 0, 4000)]
+        )
+        made.attrs["__data_type__"] = "ndarray"
+    assert "is stored outside the file" in refused(copied)
