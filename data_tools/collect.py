@@ -19,6 +19,7 @@ from data_tools.environment import (
     open_market,
     parse_env_arguments,
 )
+from data_tools.parts import LAYOUTS
 from data_tools.policies import RULES
 from data_tools.recording import DEFAULT_LANES, CollectSummary, check_counts, record_market
 from data_tools.scripted import ScriptedBehaviour
@@ -45,6 +46,7 @@ def collect(
     start: str | None = None,
     end: str | None = None,
     env: dict[str, Any] | None = None,
+    layout: str = "full",
     shards: int | None = None,
     engine: str = "local",
     jobs: int | None = None,
@@ -74,6 +76,7 @@ def collect(
         start: First decision instant to use.
         end: Last instant to use, instead of `train_fraction`.
         env: Arguments of the environment.
+        layout: "full", or "indexed": windows are left out and gathered from the market again.
         shards: Files that the rows are written to, each with random numbers of its own; see
             `shards`. 1: a single plain file; None: that, or 1 GiB a file from 4 GiB on.
         engine: Who writes several shards, "local" or "ray"; see `engines.Engine`.
@@ -94,8 +97,9 @@ def collect(
     return record_market(
         save_buffer_name, ScriptedBehaviour(policy, epsilon), task=task, market=opened,
         market_spec=market_spec, arguments=arguments, train_fraction=train_fraction,
-        buffer_size=buffer_size, num_envs=num_envs, seed=seed, shards=shards,
-        engine=Engine(engine, jobs), overwrite=overwrite, progress=progress, echo=echo,
+        buffer_size=buffer_size, num_envs=num_envs, seed=seed, layout=layout,
+        shards=shards, engine=Engine(engine, jobs), overwrite=overwrite, progress=progress,
+        echo=echo,
     )  # fmt: skip
 
 
@@ -128,6 +132,9 @@ def _parser() -> ArgumentParser:
         f"left for evaluation (default: {DEFAULT_TRAIN_FRACTION} unless --end is given)")
     add("--start", metavar="TIME", help="first decision instant to use, UTC")
     add("--end", metavar="TIME", help="last instant to use, UTC; instead of --train-fraction")
+    add("--layout", choices=LAYOUTS, default=LAYOUTS[0],
+        help="full: observations as they are, for any reader; indexed: some 40 bytes a transition, "
+        "windows are gathered from the market when sampled (default: %(default)s)")
     add("--shards", type=int, metavar="N",
         help="write N files, joined by the named one: a kill loses at most one of them, and the "
         "same command goes on (default: one file, or from 4 GiB on one for each GiB)")

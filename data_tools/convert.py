@@ -86,8 +86,8 @@ def recognise(path: Path) -> str | None:
     if not h5py.is_hdf5(path):
         return "rlu" if rl_unplugged.recognise(path) else None
     with open_file(path) as root:
-        names = set(root)
-    if "_meta" in names:
+        names, indexed = set(root), "layout" in root.attrs
+    if "_meta" in names or indexed:  # the reader says what to do with an indexed one
         return "tianshou"
     if names.issuperset(d3rlpy_file.V2_KEYS) or (
         names.issuperset(d3rlpy_version_1.KEYS)

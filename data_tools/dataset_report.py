@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from data_tools.flat_layout import FlatDataset, open_flat, read_rows, row_chunks
+from data_tools.flat_layout import FlatDataset, read_rows, row_chunks
+from data_tools.indexed_layout import open_dataset
 from data_tools.observations import is_image
 
 ACTION_BINS = 10
@@ -40,6 +41,7 @@ class DatasetReport:
 
     Attributes:
         path: The file.
+        kind: Its layout's name.
         provenance: What it says about itself; None in a foreign file.
         transitions: Rows.
         returns: Sum of rewards of each episode, float64 (episodes,).
@@ -56,6 +58,7 @@ class DatasetReport:
     """
 
     path: Path
+    kind: str
     provenance: dict[str, Any] | None
     transitions: int
     returns: npt.NDArray[np.float64]
@@ -75,9 +78,10 @@ def report_dataset(path: Path) -> DatasetReport:
     """Describe a dataset, reading it in chunks.
 
     Raises:
-        DatasetError: The file is missing, of another layout, or has pickled parts.
+        DatasetError: The file is missing, of another layout, or has pickled parts, or its windows'
+            market cannot be used.
     """
-    with open_flat(path) as dataset:
+    with open_dataset(path) as dataset:
         returns, lengths, unfinished = _episodes(dataset)
         flags = {name: _count(dataset, name) for name in ("terminated", "truncated")}
         actions, bad_actions = _actions(dataset)
@@ -89,6 +93,7 @@ def report_dataset(path: Path) -> DatasetReport:
         digest = hashlib.file_digest(stream, "sha256").hexdigest()
     return DatasetReport(
         path=path,
+        kind=dataset.kind,
         provenance=dataset.provenance,
         transitions=dataset.size,
         returns=returns,
@@ -234,7 +239,7 @@ def dataset_lines(report: DatasetReport) -> list[str]:
     """The report as lines of text."""
     returns, lengths = report.returns, report.lengths
     lines = [
-        f"{report.path.name}: Tianshou's flat ReplayBuffer layout",
+        f"{report.path.name}: {report.kind}",
         f"transitions  {report.transitions}",
         f"episodes     {len(returns)}, {report.terminated} terminated, {report.truncated} truncated"
         + (", the last one unfinished" if report.unfinished else ""),
@@ -302,13 +307,13 @@ def example_episode(path: Path) -> dict[str, Any]:
         "reward", float64 (steps,); "exposure", float32 (steps,), or None where unknown; "ended",
         whether its end is among them.
     """
-    with open_flat(path) as dataset:
+    with open_dataset(path) as dataset:
         stop = min(dataset.size, 10_000)
         ends = np.flatnonzero(read_rows(dataset.column("done"), 0, stop))
         stop = int(ends[0]) + 1 if len(ends) else stop
         exposure = None
         for part in dataset.provenance["layout"] if dataset.provenance else []:
             if part["key"] == "account_state" and dataset.has_next:
-                exposure = dataset.column("obs_next")[:stop, part["start"]]
+                exposure = read_rows(dataset.column("obs_next"), 0, stop)[:, part["start"]]
         reward = read_rows(dataset.column("rew"), 0, stop)
     return {"reward": reward, "exposure": exposure, "ended": len(ends) > 0}

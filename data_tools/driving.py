@@ -12,7 +12,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from data_tools.episodes import EpisodeLog, Episodes
-from data_tools.flat_writer import FlatBufferWriter
+from data_tools.lane_writer import LaneWriter
 
 Observations = npt.NDArray[Any]
 Extra = Mapping[str, npt.NDArray[Any]]
@@ -48,6 +48,7 @@ class Behaviour:
         log_probability: Of the actions that `act` has just chosen, float32 (lanes,); None where it
             is not known.
         description: What the provenance says about it, with a ``name``.
+        looks: Whether `act` looks at the observations that it is given.
     """
 
     act: Callable[[Observations], npt.NDArray[Any]]
@@ -55,6 +56,7 @@ class Behaviour:
     observe: Callable[[npt.NDArray[np.float64]], object] = _nothing
     log_probability: Callable[[npt.NDArray[Any]], npt.NDArray[np.float32]] | None = None
     description: dict[str, Any] = field(default_factory=dict)
+    looks: bool = True
 
 
 def transitions_bar(total: int, show: bool) -> tqdm[Any]:
@@ -70,7 +72,7 @@ def _bar(total: int, progress: bool | tqdm[Any]) -> AbstractContextManager[tqdm[
 
 def drive(
     env: Any,
-    writer: FlatBufferWriter,
+    writer: LaneWriter,
     behaviour: Behaviour,
     seed: int,
     *,

@@ -18,8 +18,14 @@ from typing import Any
 import h5py
 import numpy as np
 
+from data_tools.column_rows import DatasetError, read_into, read_rows, row_chunks
 from data_tools.provenance_schema import FORMAT_VERSION, find_fault
 from data_tools.virtual import find_foreign_source
+
+__all__ = [
+    "COLUMNS", "FLAGS", "DatasetError", "FlatDataset", "lacks", "open_file", "open_flat",
+    "parse_provenance", "read_into", "read_provenance", "read_rows", "row_chunks",
+]  # fmt: skip
 
 COLUMNS = ("obs", "act", "rew", "terminated", "truncated", "done", "obs_next")
 FLAGS = ("terminated", "truncated", "done")
@@ -29,11 +35,6 @@ _HOW_TO_MAKE = (
     "python -m data_tools.collect --policy random --buffer-size 100000 --save-buffer-name"
 )
 _PLAIN_TYPES = ("ndarray", "Tensor")
-_CHUNK_BYTES = 16 * 2**20
-
-
-class DatasetError(ValueError):
-    """A dataset file that cannot be read or written; the message says what to do."""
 
 
 @dataclass(frozen=True)
@@ -46,9 +47,10 @@ class FlatDataset:
         insertion_index: Where Tianshou would write next; 0 in a full buffer.
         last_index: The row written last.
         stack_num: Frames stacked when sampling; 1 unless an image task was stored.
-        meta: The open group ``_meta``.
+        meta: The columns by name: the open group ``_meta``, or what makes them as they are read.
         has_next: Whether ``obs_next`` is stored; a buffer made with ``ignore_obs_next`` lacks it.
         provenance: What `data_tools.collect` says about the file; None in a foreign one.
+        kind: The layout's name.
     """
 
     path: Path
@@ -56,11 +58,12 @@ class FlatDataset:
     insertion_index: int
     last_index: int
     stack_num: int
-    meta: h5py.Group
+    meta: Any
     has_next: bool
     provenance: dict[str, Any] | None
+    kind: str = "Tianshou's flat ReplayBuffer layout"
 
-    def column(self, name: str) -> h5py.Dataset:
+    def column(self, name: str) -> Any:
         """One of `COLUMNS`, with at least `size` rows."""
         return self.meta[name]
 
@@ -100,7 +103,7 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
         last = int(last_index[0])
         if not 0 <= last < size:
             raise DatasetError(f"{file}: last_index is {last}, outside its {size} rows.")
-        provenance = _parse_provenance(file, root)
+        provenance = parse_provenance(file, root)
         width = int(np.prod(meta["obs"].shape[1:], dtype=np.int64))
         if provenance is not None and provenance["layout"][-1]["stop"] != width:
             raise DatasetError(
@@ -155,38 +158,7 @@ def read_provenance(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     """
     file = Path(path)
     with open_file(file) as root:
-        return _parse_provenance(file, root)
-
-
-def read_into(dataset: h5py.Dataset, rows: np.ndarray[Any, Any], start: int) -> None:
-    """Read one column's rows from `start` on into `rows`, which must be contiguous.
-
-    Raises:
-        DatasetError: The file is damaged there.
-    """
-    stop = start + len(rows)
-    try:
-        dataset.read_direct(rows, np.s_[start:stop])
-    except (OSError, RuntimeError) as error:
-        raise DatasetError(
-            f"{dataset.file.filename}: rows {start} to {stop - 1} of {dataset.name} cannot be "
-            f"read: {error}. The file is damaged; make it anew."
-        ) from None
-
-
-def read_rows(dataset: h5py.Dataset, start: int, stop: int) -> np.ndarray[Any, Any]:
-    """The rows [start, stop) of one column, as `read_into` reads them."""
-    rows = np.empty((stop - start, *dataset.shape[1:]), dataset.dtype)
-    read_into(dataset, rows, start)
-    return rows
-
-
-def row_chunks(dataset: h5py.Dataset, size: int) -> Iterator[tuple[int, int]]:
-    """Cut the rows [0, size) into ranges of at most 16 MiB each."""
-    row_bytes = max(1, int(np.prod(dataset.shape[1:], dtype=np.int64)) * dataset.dtype.itemsize)
-    step = max(1, _CHUNK_BYTES // row_bytes)
-    for start in range(0, size, step):
-        yield start, min(start + step, size)
+        return parse_provenance(file, root)
 
 
 def _refuse_foreign(file: Path, root: h5py.File) -> None:
@@ -195,6 +167,11 @@ def _refuse_foreign(file: Path, root: h5py.File) -> None:
         raise DatasetError(
             f"{file} has Tianshou's VectorReplayBuffer layout, which this version does not read. "
             f"Expected the flat ReplayBuffer layout; {_HOW_TO_MAKE} writes it."
+        )
+    if "layout" in attributes:
+        raise DatasetError(
+            f"{file} has the indexed layout, without observations. Expected the full one: "
+            f"python -m data_tools.relayout {file} TARGET --layout full"
         )
     missing = [name for name in _ROOT_ATTRIBUTES if name not in attributes]
     if missing or not isinstance(root.get("_meta"), h5py.Group):
@@ -289,7 +266,12 @@ def _check_lengths(file: Path, group: h5py.Group, capacity: int) -> None:
                 raise DatasetError(f"{file}: {item.name} {fault}.")
 
 
-def _parse_provenance(file: Path, root: h5py.File) -> dict[str, Any] | None:
+def parse_provenance(file: Path, root: h5py.File) -> dict[str, Any] | None:
+    """What an open file says about itself, checked; None where it says nothing.
+
+    Raises:
+        DatasetError: It is not what `data_tools.collect` writes.
+    """
     if "provenance" not in root.attrs:
         return None
     text = root.attrs["provenance"]

@@ -111,8 +111,8 @@ def lay_out(
             if name in compressed:
                 _compress(meta, name, (size, *shape), dtype)
             else:
-                offsets[name] = _allocate(meta, name, (size, *shape), dtype)
-        offsets["_indices"] = _allocate(root, "_indices", (size,), np.dtype(np.int64))
+                offsets[name] = _allocate_array(meta, name, (size, *shape), dtype)
+        offsets["_indices"] = _allocate_array(root, "_indices", (size,), np.dtype(np.int64))
     return offsets
 
 
@@ -161,7 +161,16 @@ def _root_attributes(size: int, stack_num: int) -> dict[str, Any]:
     }
 
 
-def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
+def _allocate_array(
+    group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]
+) -> int:
+    """As `allocate`, of an array as Tianshou marks it."""
+    offset = allocate(group, name, shape, dtype)
+    group[name].attrs["__data_type__"] = "ndarray"
+    return offset
+
+
+def allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     """Create a contiguous dataset with its place in the file fixed now, and return that place."""
     folder, _, name = name.rpartition("/")
     group = group.require_group(folder) if folder else group
@@ -173,7 +182,6 @@ def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dt
     kind = h5py.h5t.py_create(dtype, logical=True)
     space = h5py.h5s.create_simple(shape)
     identifier = h5py.h5d.create(group.id, name.encode(), kind, space, properties)
-    h5py.Dataset(identifier).attrs["__data_type__"] = "ndarray"
     return int(identifier.get_offset())
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -18,15 +18,16 @@ from data_tools.flat_layout import (
     DatasetError,
     FlatDataset,
     lacks,
-    open_flat,
     read_into,
     read_provenance,
     read_rows,
     row_chunks,
 )
 from data_tools.flat_writer import FlatBufferWriter
+from data_tools.indexed_layout import IndexedDataset, open_dataset
 from data_tools.observations import ObservationTable, held_as
 from data_tools.provenance_schema import FORMAT_VERSION
+from gym_trade import Market
 
 if TYPE_CHECKING:
     from tianshou.data import ReplayBuffer
@@ -44,26 +45,44 @@ OBSERVATIONS = ("obs", "obs_next")
 SPARE_ROWS = 8  # a file may end within an episode, and a ring buffer begin within one
 
 
-def load_buffer(path: str | os.PathLike[str]) -> tuple[ReplayBuffer, dict[str, Any] | None]:
+def load_buffer(
+    path: str | os.PathLike[str],
+    *,
+    market: Market | str | None = None,
+    features: Any = None,
+    echo: Callable[[str], object] | None = print,
+) -> tuple[ReplayBuffer, dict[str, Any] | None]:
     """Load a dataset as Tianshou's ``ReplayBuffer``, holding one copy of it.
 
     The arrays are those of the file: nothing is converted or dropped. A buffer that was saved
     part-filled comes back with just its filled rows.
 
     Args:
-        path: A file in the flat ``ReplayBuffer`` layout, from `data_tools.collect` or Tianshou.
+        path: A file in the flat ``ReplayBuffer`` layout, from `data_tools.collect` or Tianshou, or
+            in the indexed layout, whose observations are then made from its market.
+        market: Of an indexed file, as for `market_windows.open_windows`.
+        features: As for `market_windows.open_windows`.
+        echo: Receives a note of what an indexed file takes this way.
 
     Returns:
         The buffer and the file's provenance (None in a foreign file).
 
     Raises:
         DatasetError: The file is missing, of another layout, has pickled parts, or holds NaN or
-            infinite numbers, contradicting flags or actions that the task does not have.
+            infinite numbers, contradicting flags or actions that the task does not have; or an
+            indexed file's market cannot be used.
     """
-    with _open_checked(path) as dataset:
+    with _open_checked(path, market, features) as dataset:
+        if isinstance(dataset, IndexedDataset) and echo is not None:
+            width = dataset.table.windows.width
+            echo(
+                f"{path} is indexed: its observations, {width} numbers each, are made from its "
+                f"market and held, {2 * 4 * width * dataset.size / 2**20:,.0f} MiB; "
+                "data_tools.buffers.TensorReplayBuffer.load gathers them as they are drawn instead"
+            )
         if not dataset.has_next:
             raise lacks(dataset.path, dataset.meta, "obs_next")
-        return _fill(dataset, _read_group(dataset, dataset.meta)), dataset.provenance
+        return fill_buffer(dataset, read_columns(dataset, dataset.meta)), dataset.provenance
 
 
 def load_table(
@@ -83,7 +102,7 @@ def load_table(
         DatasetError: As for `load_buffer`.
     """
     with _open_checked(path) as dataset:
-        columns = _read_group(dataset, dataset.meta, without=OBSERVATIONS)
+        columns = read_columns(dataset, dataset.meta, without=OBSERVATIONS)
         obs = dataset.column("obs")
         episodes = int(np.count_nonzero(columns["done"]))
         table = ObservationTable(
@@ -95,16 +114,18 @@ def load_table(
         for start, part in _checked_parts(dataset, "obs"):
             table.before[start : start + len(part)] = part
         if not dataset.has_next:
-            buffer = _fill(dataset, columns)
+            buffer = fill_buffer(dataset, columns)
             return _infer_next(dataset, buffer, table), table, dataset.provenance
         for start, part in _checked_parts(dataset, "obs_next"):
             table.add(start, part)
-        return _fill(dataset, columns), table, dataset.provenance
+        return fill_buffer(dataset, columns), table, dataset.provenance
 
 
 @contextmanager
-def _open_checked(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
-    with open_flat(path) as dataset:
+def _open_checked(
+    path: str | os.PathLike[str], market: Market | str | None = None, features: Any = None
+) -> Iterator[FlatDataset]:
+    with open_dataset(path, market=market, features=features) as dataset:
         try:
             yield dataset
         except MemoryError:
@@ -113,7 +134,7 @@ def _open_checked(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
             ) from None
 
 
-def _fill(dataset: FlatDataset, columns: dict[str, Any]) -> ReplayBuffer:
+def fill_buffer(dataset: FlatDataset, columns: dict[str, Any]) -> ReplayBuffer:
     """Tianshou's buffer of these columns, once they are checked against each other."""
     from tianshou.data import Batch, ReplayBuffer
 
@@ -149,7 +170,7 @@ def _infer_next(
     shorter = replace(
         dataset, size=len(kept), insertion_index=insertion, last_index=(insertion - 1) % len(kept)
     )
-    return _fill(shorter, {name: _rows(values, kept) for name, values in columns.items()})
+    return fill_buffer(shorter, {name: _rows(values, kept) for name, values in columns.items()})
 
 
 def _rows(values: Any, rows: np.ndarray[Any, Any]) -> Any:
@@ -159,16 +180,14 @@ def _rows(values: Any, rows: np.ndarray[Any, Any]) -> Any:
     return values[rows]
 
 
-def _read_group(
-    dataset: FlatDataset, group: h5py.Group, without: Sequence[str] = ()
-) -> dict[str, Any]:
+def read_columns(dataset: FlatDataset, group: Any, without: Sequence[str] = ()) -> dict[str, Any]:
     """Read a group's filled rows: name -> array, or a dictionary for a group inside."""
     columns: dict[str, Any] = {}
     for name, item in group.items():
         if name in without:
             continue
-        if isinstance(item, h5py.Group):
-            columns[name] = _read_group(dataset, item)
+        if isinstance(item, h5py.Group | dict):
+            columns[name] = read_columns(dataset, item)
             continue
         values = np.empty((dataset.size, *item.shape[1:]), item.dtype)
         checked = group == dataset.meta and name in COLUMNS and item.dtype.kind == "f"

@@ -14,11 +14,14 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from data_tools.command_line import sure_interrupts
-from data_tools.driving import Behaviour, drive
+from data_tools.driving import Behaviour, drive, flat, unchanged
 from data_tools.environment import reopen_market
 from data_tools.episodes import Episodes
 from data_tools.flat_skeleton import Columns
-from data_tools.hdf5 import FlatBufferWriter
+from data_tools.flat_writer import FlatBufferWriter
+from data_tools.indexed_lanes import IndexedLanes, seeing
+from data_tools.indexed_writer import IndexedWriter
+from data_tools.lane_writer import LaneWriter
 from data_tools.provenance import (
     ACTION_MASK,
     LOG_PROBABILITY,
@@ -27,10 +30,10 @@ from data_tools.provenance import (
     describe_episodes,
 )
 from data_tools.reference import EPISODES, reference_returns
-from data_tools.training_span import make_training_env
+from data_tools.training_span import FULL, INDEXED, make_training_env
 from gym_trade import Market, VectorTradeEnv
 
-DEFAULT_LANES = 64
+DEFAULT_LANES, LAYOUTS = 64, (FULL, INDEXED)
 # Makes the policy for the environment that it will act in, with a seed of its own.
 MakeBehaviour = Callable[[VectorTradeEnv, int], Behaviour]
 
@@ -46,6 +49,7 @@ class Recording:
         arguments: Of the environment, from `training_span.combine_arguments`.
         train_fraction: As for `collect.collect`.
         num_envs: As for `collect.collect`.
+        layout: As for `collect.collect`.
     """
 
     make_behaviour: MakeBehaviour
@@ -54,6 +58,7 @@ class Recording:
     arguments: dict[str, Any]
     train_fraction: float | None = None
     num_envs: int | None = None
+    layout: str = FULL
 
     def environment(self, market: Market, lanes: int) -> VectorTradeEnv:
         """The environment that the policy acts in.
@@ -61,7 +66,9 @@ class Recording:
         Raises:
             ValueError: An argument is out of range, or the market is too short.
         """
-        return make_training_env(self.task, market, lanes, self.arguments, self.train_fraction)
+        return make_training_env(
+            self.task, market, lanes, self.arguments, self.train_fraction, layout=self.layout
+        )
 
     def lanes(self, rows: int) -> int:
         """How many lanes share so many rows."""
@@ -143,8 +150,11 @@ def record_part(
         description = recording.describe(venv, behaviour, part.seed, part.rows) | part.more
         with open_writer(part, venv, behaviour, lanes, overwrite=overwrite) as writer:
             simple = {"returns": recording.references(market, part.seed)} if references else {}
+            indexed = isinstance(writer, IndexedWriter)
             episodes = drive(
-                venv, writer, behaviour, part.seed, check=check_interrupts,
+                IndexedLanes(venv) if indexed else venv, writer,
+                seeing(behaviour, venv) if indexed else behaviour, part.seed,
+                see=unchanged if indexed else flat, check=check_interrupts,
                 note=_note(venv, behaviour), progress=progress,
             )  # fmt: skip
             provenance = description | {"reference": describe_episodes(episodes) | simple}
@@ -154,22 +164,24 @@ def record_part(
 
 def open_writer(
     part: Part, venv: VectorTradeEnv, behaviour: Behaviour, lanes: int, **options: Any
-) -> FlatBufferWriter:
-    """The writer of a part, with `options` of `FlatBufferWriter`.
+) -> LaneWriter:
+    """The writer of a part, of the layout that `venv` was made for, with `options` of the writer.
 
     Raises:
         DatasetError: The file exists or cannot be written, or the disk is too small.
     """
-    return FlatBufferWriter(
-        part.path,
-        size=part.rows,
-        num_lanes=lanes,
-        observation_size=venv.layout[-1].stop,
-        action_shape=venv.single_action_space.shape or (),
-        action_dtype=venv.single_action_space.dtype or np.int64,
-        extra=_further_columns(venv, behaviour),
-        **options,
-    )
+    space = venv.single_action_space
+    options |= {
+        "size": part.rows,
+        "num_lanes": lanes,
+        "action_shape": space.shape or (),
+        "action_dtype": space.dtype or np.int64,
+        "extra": _further_columns(venv, behaviour),
+    }
+    if venv.config.observation != "index":
+        return FlatBufferWriter(part.path, observation_size=venv.layout[-1].stop, **options)
+    actions = int(space.n) if isinstance(space, gym.spaces.Discrete) else None
+    return IndexedWriter(part.path, decisions=len(venv.decision_times), actions=actions, **options)
 
 
 def _further_columns(venv: VectorTradeEnv, behaviour: Behaviour) -> Columns:

@@ -12,6 +12,7 @@ import pandas as pd
 
 import gym_trade
 from data_tools.episodes import Episodes
+from data_tools.market_windows import MarketWindows
 from data_tools.provenance_schema import FORMAT_VERSION
 from gym_trade import TradeConfig, VectorTradeEnv
 from gym_trade.types import BRACKET, CLOSE_ALL
@@ -38,7 +39,7 @@ def describe_collection(
 
     Args:
         task: The environment's id.
-        venv: The environment.
+        venv: The environment; observations are described as flat, also in index mode.
         market: Its market, as `environment.open_market` describes it.
         policy: The behaviour policy, described.
         seed: Seed of environment and policy.
@@ -49,7 +50,7 @@ def describe_collection(
     return {
         "format_version": FORMAT_VERSION,
         "task": task,
-        "config": json.loads(venv.config.to_json()),
+        "config": json.loads(venv.config.replace(observation="flat").to_json()),
         "market": {**market, "span": {"start": begin, "end": end}},
         "policy": policy,
         "seed": seed,
@@ -57,10 +58,7 @@ def describe_collection(
         "episode_steps": venv.config.episode_steps,
         "buffer_size": rows,
         "span": {"start": first, "end": last},
-        "layout": [
-            {"key": part.key, "start": part.start, "stop": part.stop, "shape": list(part.shape)}
-            for part in venv.layout
-        ],
+        "layout": MarketWindows.of(venv.tables[0]).layout,
         "action": describe_actions(venv),
         "versions": {
             "python": platform.python_version(),

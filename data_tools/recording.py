@@ -15,6 +15,7 @@ from data_tools.episodes import Episodes
 from data_tools.parts import DEFAULT_LANES, MakeBehaviour, Part, Recording, open_writer, record_part
 from data_tools.provenance import usable_span
 from data_tools.shards import ShardedCollection
+from data_tools.training_span import FULL
 from gym_trade import Market, VectorTradeEnv
 
 __all__ = ["DEFAULT_LANES", "CollectSummary", "check_counts", "episodes_text", "record_market"]
@@ -69,6 +70,7 @@ def record_market(
     buffer_size: int,
     seed: int,
     num_envs: int | None = None,
+    layout: str = FULL,
     shards: int | None = None,
     engine: Engine | None = None,
     overwrite: bool = False,
@@ -91,6 +93,7 @@ def record_market(
         buffer_size: Transitions, exactly.
         seed: Lane i is the environment seeded with ``seed + i``.
         num_envs: As for `collect.collect`.
+        layout: As for `collect.collect`.
         shards: As for `collect.collect`.
         engine: Who writes the shards; None: this process, one after the other.
         overwrite: Replace an existing file.
@@ -102,14 +105,22 @@ def record_market(
             written (`hdf5.DatasetError`).
     """
     check_counts(buffer_size, num_envs, seed, shards=shards)
-    recording = Recording(make_behaviour, task, market_spec, arguments, train_fraction, num_envs)
+    if layout != FULL and shards not in (None, 1):
+        raise CommandLineError(
+            f"--shards {shards}: a dataset of the {layout} layout is a single, small file. "
+            "Leave it out."
+        )
+    recording = Recording(
+        make_behaviour, task, market_spec, arguments, train_fraction, num_envs, layout
+    )
     whole = Part(Path(path), buffer_size, seed, {})
     lanes = recording.lanes(buffer_size)
     with contextlib.closing(recording.environment(market, lanes)) as venv:
         behaviour = make_behaviour(venv, seed)
         writer = open_writer(whole, venv, behaviour, lanes, overwrite=overwrite, check_room=False)
         expected = writer.expected_bytes
-        count = shards or (1 if expected <= LARGEST_FILE else -(-expected // SHARD_BYTES))
+        small = layout != FULL or expected <= LARGEST_FILE
+        count = shards or (1 if small else -(-expected // SHARD_BYTES))
         if count > buffer_size:
             raise CommandLineError(
                 f"--shards {count}: expected no more than there are transitions, {buffer_size}."

@@ -30,4 +30,5 @@ class ScriptedBehaviour:
             made.begin,
             log_probability=lambda actions: log_of(made.probability(actions)),
             description=made.describe(),
+            looks=False,
         )

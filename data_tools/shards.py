@@ -26,9 +26,9 @@ from data_tools.engines import Engine
 from data_tools.episodes import Episodes, join_episodes
 from data_tools.files import replacing
 from data_tools.flat_layout import DatasetError, read_provenance
-from data_tools.flat_writer import require_room
 from data_tools.parts import Part, Recording
 from data_tools.provenance import describe_episodes, episodes_of
+from data_tools.target_file import require_room
 from data_tools.virtual import join_files
 from gym_trade import Market
 

@@ -12,6 +12,8 @@ DEFAULT_TASK = "Trade-Sequential-v0"
 DEFAULT_EPISODE_STEPS = 2000
 DEFAULT_TRAIN_FRACTION = 0.7
 
+FULL, INDEXED = "full", "indexed"  # what a dataset stores of an observation
+
 # Collecting sets these itself.
 _FIXED = {"observation": "flat", "autoreset_mode": "SameStep", "copy": False}
 _HAVE_FLAGS = {"num_envs": "--num-envs", "config": "--env-config"}
@@ -83,6 +85,7 @@ def make_training_env(
     fraction: float | None,
     *,
     autoreset_mode: str = "SameStep",
+    layout: str = FULL,
 ) -> VectorTradeEnv:
     """Make the environment on the first part of a market.
 
@@ -95,6 +98,7 @@ def make_training_env(
         fraction: Share of the usable decision instants; None: 0.7, or up to ``end`` if that is
             among the arguments.
         autoreset_mode: Gymnasium's: which step begins a new episode.
+        layout: "full", or "indexed": then the environment is in index mode.
 
     Raises:
         ValueError: The task, the fraction or an argument is no such thing, or the market is too
@@ -108,7 +112,12 @@ def make_training_env(
             f"--env df={content_hash}: the market's content hash is {market.content_hash}. Name "
             "the market with --market."
         )
-    return _make(task, market, lanes, _cut_off(task, market, rest, fraction), autoreset_mode)
+    if layout not in (FULL, INDEXED):
+        raise CommandLineError(f"--layout {layout}: expected {FULL} or {INDEXED}.")
+    modes = {"autoreset_mode": autoreset_mode}
+    if layout == INDEXED:
+        modes["observation"] = "index"
+    return _make(task, market, lanes, _cut_off(task, market, rest, fraction), modes)
 
 
 def _make(
@@ -116,9 +125,9 @@ def _make(
     market: Market,
     lanes: int,
     arguments: dict[str, Any],
-    autoreset_mode: str = "SameStep",
+    modes: dict[str, Any] | None = None,
 ) -> VectorTradeEnv:
-    fixed = _FIXED | {"autoreset_mode": autoreset_mode}
+    fixed = _FIXED | (modes or {})
     return TASKS[task](num_envs=lanes, df=market, **(arguments | fixed))
 
 

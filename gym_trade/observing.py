@@ -38,6 +38,18 @@ def write_account_state(lane: Record, rules: Record, out: Float32) -> None:
 
 
 @jit
+def copy_windows(decision: int, windows: Windows, out: Float32) -> int:
+    """Write each frame's window at a decision instant into `out`; returns how many numbers."""
+    starts, lengths, features = windows
+    position = 0
+    for frame in range(lengths.shape[0]):
+        begin, length = starts[decision, frame], lengths[frame]
+        copy_block(features, begin, out, position, length)
+        position += length
+    return position
+
+
+@jit
 def observe(lane: Record, rules: Record, windows: Windows, out: Float32) -> None:
     """Write one lane's flat observation: each frame's window, then the account state.
 
@@ -49,10 +61,5 @@ def observe(lane: Record, rules: Record, windows: Windows, out: Float32) -> None
             in index mode), and float32, all frames' feature rows one behind the other.
         out: float32 (width,).
     """
-    starts, lengths, features = windows
-    position = 0
-    for frame in range(lengths.shape[0]):
-        begin, length = starts[lane.decision, frame], lengths[frame]
-        copy_block(features, begin, out, position, length)
-        position += length
+    position = copy_windows(lane.decision, windows, out)
     write_account_state(lane, rules, out[position:])

@@ -9,6 +9,7 @@ from gymnasium import spaces
 
 from gym_trade.engine import Engine
 from gym_trade.observing import FLOAT32_MAX
+from gym_trade.tables import Tables
 from gym_trade.types import ACCOUNT_STATE_WIDTH, Float32
 
 ACCOUNT_KEY = "account_state"
@@ -24,10 +25,14 @@ class Part(NamedTuple):
 
 
 def flat_layout(engine: Engine) -> tuple[Part, ...]:
+    """The parts of an engine's flat observation; with ``observation="index"`` the account only."""
+    return window_layout(None if engine.indexed else engine.tables)
+
+
+def window_layout(tables: Tables | None) -> tuple[Part, ...]:
     """The parts of a flat observation: each frame's window, oldest bar first, then the account."""
     parts, start = [], 0
-    if not engine.indexed:
-        tables = engine.tables
+    if tables is not None:
         for frame, window, width in zip(
             tables.time_frames, tables.window_sizes, tables.widths, strict=True
         ):

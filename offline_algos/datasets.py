@@ -15,6 +15,7 @@ from tianshou.data import ReplayBuffer
 from data_tools.buffers import TensorReplayBuffer
 from data_tools.d4rl import read_d4rl
 from data_tools.d4rl_tasks import find_file, task_of
+from data_tools.environment import parse_env_arguments
 from data_tools.files import sha256
 from data_tools.hdf5 import DatasetError
 from offline_algos.origin import Origin
@@ -71,7 +72,13 @@ def open_dataset(args: argparse.Namespace, *, continuous: bool = False) -> Datas
     """
     name = getattr(args, "expert_data_task", None)  # only where actions are continuous
     if name is None:
-        return load_dataset(args.load_buffer_name, args.seed, continuous=continuous)
+        given = parse_env_arguments(getattr(args, "env", []), getattr(args, "env_config", None))
+        return load_dataset(
+            args.load_buffer_name,
+            args.seed,
+            continuous=continuous,
+            features=given.get("features"),
+        )
     task = args.task or task_of(name)
     path = str(find_file(name, args.dataset_dir))
     registered = gym.registry.get(task)
@@ -82,13 +89,21 @@ def open_dataset(args: argparse.Namespace, *, continuous: bool = False) -> Datas
     return make_dataset(buffer, provenance, args.seed, path, continuous=continuous)
 
 
-def load_dataset(path: str, seed: int, *, continuous: bool = False) -> Dataset:
+def load_dataset(
+    path: str, seed: int, *, continuous: bool = False, features: Any = None
+) -> Dataset:
     """Load a dataset of the action kind that is asked for.
+
+    Args:
+        path: The file.
+        seed: Of the sampling.
+        continuous: Whether actions are.
+        features: Of an indexed dataset, as for `market_windows.open_windows`.
 
     Raises:
         DatasetError: It is missing, unreadable, or its actions are of the other kind.
     """
-    buffer, provenance = TensorReplayBuffer.load(path)
+    buffer, provenance = TensorReplayBuffer.load(path, features=features)
     return make_dataset(buffer, provenance, seed, path, continuous=continuous)
 
 

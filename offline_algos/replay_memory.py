@@ -9,8 +9,8 @@ import numpy.typing as npt
 import torch
 from tianshou.data import Batch
 
-from data_tools.buffers import normalise_rows
 from data_tools.gather import Rows
+from data_tools.observation_source import normalise_rows
 from data_tools.statistics import Statistics, column_statistics
 
 ROWS_A_PASS = 4096

@@ -143,7 +143,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("data_tools.flat_writer.FlatBufferWriter._write_at", full)
+    monkeypatch.setattr("data_tools.target_file.TargetFile.write_at", full)
     assert main(command(tmp_path / "a.hdf5", market_file)) == 2
     error = capsys.readouterr().err.splitlines()[-1]
     assert error.startswith("error: ")

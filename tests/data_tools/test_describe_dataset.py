@@ -23,7 +23,7 @@ def dataset(tmp_path: Path) -> Path:
 def test_statistics_equal_those_of_the_whole(
     dataset: Path, chunk_bytes: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_tools.flat_layout._CHUNK_BYTES", chunk_bytes)
+    monkeypatch.setattr("data_tools.column_rows._CHUNK_BYTES", chunk_bytes)
     report = report_dataset(dataset)
     buffer, provenance = load_buffer(dataset)
     ends = np.flatnonzero(buffer.done)

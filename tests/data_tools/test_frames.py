@@ -77,7 +77,7 @@ def test_whole_stacks_in_the_file(tmp_path: Path) -> None:
 def test_frames_are_held_once_as_bytes(tmp_path: Path) -> None:
     ours = load(ReplayBuffer(60, **STACKED), tmp_path / "frames.hdf5")
     episodes = sum(t["terminated"] or t["truncated"] for t in WALK)
-    table = ours._columns["obs"]
+    table = ours._observations._tensor
     assert table.dtype == torch.uint8 and len(table) <= 60 + episodes + 1
     ours.scale_pixels(255.0)
     drawn = ours.rows(np.arange(5))

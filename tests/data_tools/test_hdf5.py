@@ -223,7 +223,7 @@ def test_a_disk_that_fills_up_leaves_nothing(
 ) -> None:
     made, path = Transitions(4000, 4), tmp_path / "a.hdf5"
     with pytest.raises(DatasetError) as caught, made.writer(path, block_bytes=4000) as writer:
-        real, calls = writer._file, 0
+        real, calls = writer._target._file, 0
 
         class Full:
             seek, close = real.seek, real.close
@@ -235,7 +235,7 @@ def test_a_disk_that_fills_up_leaves_nothing(
                     raise OSError(28, "No space left on device")
                 return real.write(rows[:-1] if len(rows) > 1 else rows)  # partial, then the rest
 
-        writer._file = Full()  # type: ignore[assignment]
+        writer._target._file = Full()  # type: ignore[assignment]
         made.feed(writer)
     assert "No space left on device" in str(caught.value)
     assert "Nothing was left behind" in str(caught.value)
@@ -245,7 +245,7 @@ def test_a_disk_that_fills_up_leaves_nothing(
 FILE_LIMIT = """
 import resource, sys
 import numpy as np
-from data_tools.flat_writer import DatasetError, FlatBufferWriter
+from data_tools.hdf5 import DatasetError, FlatBufferWriter
 
 flags, rows = np.zeros(4, bool), np.zeros((4, 5), np.float32)
 for limit in (0, 1000, 60_000, 200_000):

@@ -258,7 +258,7 @@ def test_refuses_contradicting_flags_and_unknown_actions(dataset: Path) -> None:
 def test_bad_cells_are_found_beyond_the_first_chunk(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("data_tools.flat_layout._CHUNK_BYTES", 64)
+    monkeypatch.setattr("data_tools.column_rows._CHUNK_BYTES", 64)
     made = Transitions(200, 3)
     path = made.write(tmp_path / "a.hdf5")
     np.testing.assert_array_equal(load_buffer(path)[0].obs, made.expected("obs"))

@@ -190,16 +190,16 @@ def test_a_full_disk_loses_nothing_that_was_whole(
     tmp_path: Path, market_file: str, whole: Path, capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
-    from data_tools.flat_writer import FlatBufferWriter
+    from data_tools.target_file import TargetFile
 
-    real = FlatBufferWriter._write_at
+    real = TargetFile.write_at
 
-    def full(self: FlatBufferWriter, *arguments: Any) -> None:
+    def full(self: TargetFile, *arguments: Any) -> None:
         if self.path.name == "00002.hdf5":
             raise OSError(28, "No space left on device")
         real(self, *arguments)
 
-    monkeypatch.setattr(FlatBufferWriter, "_write_at", full)
+    monkeypatch.setattr(TargetFile, "write_at", full)
     assert main(command(tmp_path, market_file)) == 2
     (error,) = [x for x in capsys.readouterr().err.splitlines() if x.startswith("error: ")]
     assert "No space left on device" in error and "2 of 4 shards are whole" in error

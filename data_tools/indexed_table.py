@@ -1,0 +1,72 @@
+"""A dataset's observations, each as a decision instant and the account there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from data_tools.market_windows import NOT_NORMALISED, MarketWindows
+from gym_trade.types import Bool, Float32, Int64
+from gym_trade.windows import Shown, following_places, gather_observations
+
+
+@dataclass(frozen=True)
+class IndexedTable:
+    """What every transition showed, and where the observation after it is.
+
+    As in `observations.ObservationTable` an observation's *place* is its transition's row, or a
+    number behind all rows for those that stand before no transition.
+
+    Attributes:
+        windows: The market's.
+        decisions: Integers (rows,).
+        accounts: float32 (rows, 6).
+        last_decisions: Integers (others,).
+        last_accounts: float32 (others, 6).
+        apart: The transitions that lead to one of the others, bool (rows,).
+    """
+
+    windows: MarketWindows
+    decisions: npt.NDArray[Any]
+    accounts: Float32
+    last_decisions: npt.NDArray[Any]
+    last_accounts: Float32
+    apart: Bool
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_apart_rows", np.flatnonzero(self.apart))
+
+    def __len__(self) -> int:
+        """Transitions."""
+        return len(self.decisions)
+
+    @property
+    def span(self) -> tuple[int, int]:
+        """The first and the last decision in it."""
+        parts = [part for part in (self.decisions, self.last_decisions) if len(part)]
+        return min(int(part.min()) for part in parts), max(int(part.max()) for part in parts)
+
+    def in_memory(self) -> IndexedTable:
+        """The same, read from the file that it is mapped from."""
+        return replace(self, decisions=np.array(self.decisions), accounts=np.array(self.accounts))
+
+    def following(self, rows: Int64) -> Int64:
+        """The places of the observations after transitions, int64 (n,)."""
+        places = np.empty_like(rows)
+        following_places(rows, self.apart, self.__dict__["_apart_rows"], places)
+        return places
+
+    @property
+    def shown(self) -> Shown:
+        """As `gym_trade.windows.gather_observations` takes it."""
+        accounts, last = self.accounts.reshape(-1), self.last_accounts.reshape(-1)
+        return self.decisions, accounts, self.last_decisions, last
+
+    def observations(self, places: Int64) -> Float32:
+        """The observations at some places, float32 (n, width)."""
+        out = np.empty((len(places), self.windows.width), np.float32)
+        gather_observations(places, self.shown, self.windows.arrays, NOT_NORMALISED, out)
+        return out
