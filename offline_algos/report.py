@@ -70,7 +70,7 @@ def _test_behaviour(origin: Origin | None, task: Task) -> dict[str, dict[str, An
     epsilon, tested = behaviour.get("epsilon", 0.0), {}
     try:
         if behaviour.get("name") == CHECKPOINT:
-            policy = recorded_checkpoint(behaviour)
+            policy = recorded_checkpoint(behaviour, Path(origin.data_path or "").parent)
             act = behaviour_of(policy, task.action_space, epsilon=epsilon).act
             tested[f"behaviour {row_name(CHECKPOINT, policy)}"] = evaluate(
                 act, *period, name=CHECKPOINT, show_progress=True, listener=policy.actor
