@@ -14,6 +14,7 @@ from tianshou.data import ReplayBuffer
 from benchmarks.machine import describe_machine
 from benchmarks.suite_config import MEDIUM_SHARE
 from benchmarks.suite_plan import Step, medium_epoch
+from data_tools.environment import reopen_market
 from data_tools.files import replacing, sha256
 from data_tools.flat_layout import read_provenance
 from gym_trade import SequentialConfig
@@ -173,19 +174,19 @@ def _policy_facts(step: Step, folder: Path, manifest: dict[str, Any]) -> dict[st
         made["test"][step.task.rule] = _scores(_test_rule(step.task.rule, folder / step.path))
         made["test_period"] = result["evaluation"]["test"]
     if step.kind == "medium":
-        epoch, aim = medium_epoch(manifest["policies"][step.needs[0]])
+        expert = manifest["policies"][step.needs[0]]
+        epoch, aim = medium_epoch(expert)
         made["definition"] = (
             f"the expert's training after epoch {epoch}: before the expert's epoch the one whose "
             f"validation return is nearest to {aim:.6g}, {MEDIUM_SHARE:.3g} of the way from "
             f"{made['floor']:.6g} to the expert's"
+            + (" (which has none before it)" if result["epochs"] == expert["epoch"] else "")
         )
     return made
 
 
 def _test_rule(rule: str, checkpoint: Path) -> dict[str, Any]:
     """What a rule earns on the dates that a policy was tested on."""
-    from data_tools.environment import reopen_market
-
     about = load_policy(checkpoint).about
     judged = about["evaluation"]
     known = {k: v for k, v in about["configuration"].items() if k != "df"}
