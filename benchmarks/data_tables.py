@@ -100,9 +100,10 @@ def _above(side: Any) -> float:
 
 
 def _memory_row(full: Any, theirs: Any, indexed: Any) -> list[str]:
-    ratio = _above(full) / _above(theirs)
+    below = _above(theirs)
+    ratio = _above(full) / below if below > 0 else None
     cells = [NONE if side is None else gigabytes(_above(side)) for side in (full, theirs, indexed)]
-    aim = at_most(MEMORY_AIM, ratio, "{:.3g}")
+    aim = NONE if ratio is None else at_most(MEMORY_AIM, ratio, "{:.3g}")
     return ["peak memory, saving and loading", *cells, ratio_text(ratio), aim]
 
 

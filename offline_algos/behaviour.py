@@ -84,7 +84,7 @@ def recorded_checkpoint(description: dict[str, Any], folder: Path) -> TrainedPol
     Raises:
         CheckpointError: It is gone, or another one by now.
     """
-    path = str(folder / str(description.get("path")))
+    path = os.path.normpath(folder / str(description.get("path")))
     if not os.path.isfile(path):
         raise CheckpointError(f"its checkpoint {path} is not there any more.")
     if sha256(path) != description.get("content_hash"):

@@ -25,8 +25,8 @@ def in_process(monkeypatch):
     def fresh(module, *words):
         asked.append((module, *words))
         main = {"data_sides": data_sides.main, "data_memory": data_memory.main}[module]
-        with pytest.MonkeyPatch.context() as patch, contextlib.redirect_stdout(io.StringIO()) as out:
-            patch.setattr("sys.argv", [module, *map(str, words)])
+        with contextlib.redirect_stdout(io.StringIO()) as out:
+            monkeypatch.setattr("sys.argv", [module, *map(str, words)])
             main()
         return json.loads(out.getvalue())
 
