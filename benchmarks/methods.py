@@ -30,9 +30,12 @@ from data_tools import command_line
 from data_tools.collect import collect
 from data_tools.files import replacing
 from data_tools.rollouts import record
+from gym_trade.synthetic import make_frame
 
 DISCRETE = ("il", "bcq", "cql", "crr", "iql", "dt")
 CONTINUOUS = ("il", "bcq", "cql", "crr", "td3_bc", "iql", "dt")
+# The flags were found on the embedded path, seed 0: what is shown is another one.
+MARKET_SEED = 1
 SPREAD = np.linspace(0.1, 1.0, 8)  # a controller's noise, from the best lane to a random one
 Flags = dict[str, tuple[str, ...]]
 SMALL: Flags = {"--hidden-sizes": ("64", "64"), "--batch-size": ("64",), "--logger": ("none",)}
@@ -51,15 +54,18 @@ OWN: dict[str, Flags] = {
 }  # fmt: skip
 # On a market an action's advantage is a small part of a reward's deviation, and half of the data is
 # noise: weights that are to tell actions apart must be steeper, and a rarer action allowed.
-MARKET_OWN = OWN | {
-    "bcq": FAST | {"--unlikely-action-threshold": ("0.1",)},
-    "crr": FAST | {"--beta": ("0.1",)},
-    "iql": FAST | {"--temperature": ("30",)},
-}
+STEEP: dict[str, Flags] = {
+    "crr": FAST | {"--beta": ("0.1",)}, "iql": FAST | {"--temperature": ("30",)},
+}  # fmt: skip
+MARKET_OWN = OWN | STEEP | {"bcq": FAST | {"--unlikely-action-threshold": ("0.1",)}}
 CONTINUOUS_OWN: dict[str, Flags] = {"il": FAST, "dt": TRANSFORMER}
 # Five thousand steps are few: the temperature must not begin where it takes as many to fall.
 PENDULUM_OWN = CONTINUOUS_OWN | {
     "cql": FAST | {"--alpha": ("0.2",), "--cql-weight": ("1",)},
+}  # fmt: skip
+CONTINUOUS_MARKET = MARKET | FAST | {"--batch-size": ("256",)}
+CONTINUOUS_MARKET_OWN = STEEP | {
+    "td3_bc": {"--alpha": ("10",)}, "cql": {"--alpha": ("0.1",), "--cql-weight": ("0.5",)},
 }  # fmt: skip
 WIDE: Flags = {
     "--hidden-sizes": ("256", "256"), "--logger": ("none",), "--num-test-envs": ("5",),
@@ -113,9 +119,14 @@ def half_cheetah(path: Path) -> None:
                      "--buffer-size", "100000", "--save-buffer-name", str(path)])  # fmt: skip
 
 
-def market(path: Path, **environment: Any) -> None:
-    """A rule of which half is noise, on the learnable market."""
-    collect(path, buffer_size=64_000, market="synthetic:mean_reverting", policy="ma-cross",
+def market(path: Path, buffer_size: int = 64_000, **environment: Any) -> None:
+    """A rule of which half is noise, on a learnable market: another path than the embedded one."""
+    bars = path.with_name("market.csv.gz")
+    if not bars.exists():
+        with replacing(bars) as temporary:
+            made = make_frame("mean_reverting", seed=MARKET_SEED)
+            made.to_csv(temporary, compression="gzip", float_format="%.17g")
+    collect(path, buffer_size=buffer_size, market=str(bars), policy="ma-cross",
             epsilon=0.5, env=environment, progress=False, echo=None)  # fmt: skip
 
 
@@ -125,8 +136,9 @@ TASKS = (
     TaskCase("Pendulum, mixed", pendulum, "d4rl_style", CONTINUOUS, STEPS, PENDULUM_OWN),
     # without dt: a step of its evaluation takes 1.5 ms, and a market's passes have 70,000 of them
     TaskCase("market, levels", market, "atari_style", DISCRETE[:-1], MARKET, MARKET_OWN),
-    TaskCase("market, continuous", functools.partial(market, action_type="continuous"),
-             "d4rl_style", CONTINUOUS[:-1], MARKET, CONTINUOUS_OWN),
+    TaskCase("market, continuous",
+             functools.partial(market, buffer_size=256_000, action_type="continuous"),
+             "d4rl_style", CONTINUOUS[:-1], CONTINUOUS_MARKET, CONTINUOUS_MARKET_OWN),
     TaskCase("HalfCheetah, medium", half_cheetah, "d4rl_style", ("il", "cql", "td3_bc"), WIDE,
              CHEETAH_OWN, seeds=2),
 )  # fmt: skip

@@ -21,6 +21,21 @@ COLUMNS = ("obs", "act", "rew", "terminated", "truncated", "done", "obs_next")
 ROWS_A_PASS = 4096
 
 
+def normalise_rows(table: torch.Tensor, statistics: Statistics) -> None:
+    """Subtract the mean of each column, divide by its deviation and end at its limit, in place.
+
+    Args:
+        table: Observations, float32 (rows, D). The arithmetic is float64.
+        statistics: Of the columns.
+    """
+    mean, std, limit = (
+        torch.as_tensor(part, device=table.device) for part in (*statistics, statistics.limit)
+    )
+    for begin in range(0, len(table), ROWS_A_PASS):
+        part = table[begin : begin + ROWS_A_PASS]
+        part.copy_(((part - mean) / std).clamp(-limit, limit))
+
+
 class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not followed
     """A finished dataset whose columns are also tensors, on any device.
 
@@ -284,16 +299,12 @@ class TensorReplayBuffer(ReplayBuffer):  # type: ignore[misc] # tianshou is not 
         return column_statistics(self.obs, np.arange(len(self)))
 
     def normalise(self, statistics: Statistics) -> None:
-        """Subtract the mean of ``obs`` and ``obs_next`` and divide by the deviation, in place.
+        """Normalise ``obs`` and ``obs_next``, in place: see `Statistics`.
 
         The arithmetic is float64, as the network's own normaliser does it for observations that
         come from an environment: the results are the same bits.
         """
-        mean, std = (torch.as_tensor(part, device=self.device) for part in statistics)
-        observations = self._columns["obs"]
-        for begin in range(0, len(observations), ROWS_A_PASS):
-            part = observations[begin : begin + ROWS_A_PASS]
-            part.copy_((part - mean) / std)
+        normalise_rows(self._columns["obs"], statistics)
 
     def scale_pixels(self, scale: float) -> None:
         """Let batches hold pixels, which stay uint8 here, as flat float32 (n, D) over `scale`."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import h5py
 import numpy as np
 
 Columns = dict[str, tuple[tuple[int, ...], np.dtype[Any]]]  # name -> shape and dtype of one row
+
+_CHUNK_BYTES = 2**18
 
 
 class SparseMemory(io.RawIOBase):
@@ -80,7 +82,12 @@ class SparseMemory(io.RawIOBase):
 
 
 def lay_out(
-    memory: SparseMemory, *, size: int, columns: Columns, stack_num: int = 1
+    memory: io.RawIOBase,
+    *,
+    size: int,
+    columns: Columns,
+    stack_num: int = 1,
+    compressed: Collection[str] = (),
 ) -> dict[str, int]:
     """Write the skeleton of a full buffer whose last episode has ended.
 
@@ -90,11 +97,12 @@ def lay_out(
     Args:
         memory: Receives the skeleton; its length is that of the whole file.
         size: Transitions.
-        columns: The datasets of ``_meta``.
+        columns: The datasets of ``_meta``; "info/x" is one in a group.
         stack_num: Frames that a reader stacks to one observation.
+        compressed: Columns that HDF5 is to compress when it writes their rows: they have no place.
 
     Returns:
-        Byte offset of each column's first row, and that of ``_indices``.
+        Byte offset of each other column's first row, and that of ``_indices``.
     """
     with h5py.File(memory, "w") as root:
         for name, value in _root_attributes(size, stack_num).items():
@@ -105,10 +113,12 @@ def lay_out(
         meta = root.create_group("_meta")
         meta.attrs["__data_type__"] = "Batch"
         meta.create_group("info")
-        offsets = {
-            name: _allocate(meta, name, (size, *shape), dtype)
-            for name, (shape, dtype) in columns.items()
-        }
+        offsets = {}
+        for name, (shape, dtype) in columns.items():
+            if name in compressed:
+                _compress(meta, name, (size, *shape), dtype)
+            else:
+                offsets[name] = _allocate(meta, name, (size, *shape), dtype)
         offsets["_indices"] = _allocate(root, "_indices", (size,), np.dtype(np.int64))
         last = root.create_dataset("last_index", data=[size - 1], track_times=False)
         last.attrs["__data_type__"] = "ndarray"
@@ -147,6 +157,8 @@ def _root_attributes(size: int, stack_num: int) -> dict[str, Any]:
 
 def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> int:
     """Create a contiguous dataset with its place in the file fixed now, and return that place."""
+    folder, _, name = name.rpartition("/")
+    group = group.require_group(folder) if folder else group
     properties = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
     properties.set_layout(h5py.h5d.CONTIGUOUS)
     properties.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
@@ -157,3 +169,14 @@ def _allocate(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dt
     identifier = h5py.h5d.create(group.id, name.encode(), kind, space, properties)
     h5py.Dataset(identifier).attrs["__data_type__"] = "ndarray"
     return int(identifier.get_offset())
+
+
+def _compress(group: h5py.Group, name: str, shape: tuple[int, ...], dtype: np.dtype[Any]) -> None:
+    """Create a dataset whose rows are compressed a few at a time, as samples are read."""
+    row_bytes = max(1, int(np.prod(shape[1:], dtype=np.int64)) * dtype.itemsize)
+    rows = max(1, min(shape[0], _CHUNK_BYTES // row_bytes))
+    item = group.create_dataset(
+        name, shape, dtype, chunks=(rows, *shape[1:]), compression="gzip", compression_opts=1,
+        track_times=False,
+    )  # fmt: skip
+    item.attrs["__data_type__"] = "ndarray"

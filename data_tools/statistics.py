@@ -12,11 +12,23 @@ import numpy.typing as npt
 BLOCK_ROWS = 256
 
 
+# Normalised observations end here, as in Andrychowicz et al. 2017 (arXiv:1707.01495, appendix A).
+# A count of steps that a policy has held, in a test longer than any episode of its data, would
+# else stand hundreds of deviations from all that it was trained on, and drown what it has learned.
+LIMIT = 5.0
+
+
 class Statistics(NamedTuple):
     """Mean and standard deviation of each observation column, float64 (D,)."""
 
     mean: npt.NDArray[np.float64]
     std: npt.NDArray[np.float64]
+
+    @property
+    def limit(self) -> npt.NDArray[np.float64]:
+        """How large normalised values can be, (D,); no limit where a column is left alone."""
+        alone = (self.mean == 0.0) & (self.std == 1.0)
+        return np.where(alone, np.inf, LIMIT)
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

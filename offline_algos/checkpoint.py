@@ -22,7 +22,7 @@ from offline_algos.actors import Actor
 from offline_algos.normalisation import Normaliser
 
 FORMAT = "offline_algos policy"
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 
 
 # An actor's kind -> the module and the class; a module is read when a file needs it.

@@ -135,6 +135,9 @@ class GaussianNetwork(nn.Module):
 class Critic(nn.Module):
     """The value of an observation and an action.
 
+    The action's weights begin as large as if it stood alone, and not as one of all columns: among
+    hundreds of them it would hardly be heard, and thousands of steps would go by until it is.
+
     The first layer is kept in two parts, so that many actions can be valued in one observation
     without reading it each time: ``critic.value(critic.read(obs), actions)``.
 
@@ -155,6 +158,9 @@ class Critic(nn.Module):
         self.first = nn.Linear(first, rest[0])
         self.rest = mlp(rest)
         self.width = width
+        if action_width:
+            bound = action_width**-0.5
+            nn.init.uniform_(self.first.weight[:, width:], -bound, bound)
 
     def read(self, obs: torch.Tensor) -> torch.Tensor:
         """The observation's part of the first layer, (B, hidden), of (B, D)."""

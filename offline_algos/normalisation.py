@@ -25,7 +25,7 @@ def scale_rewards(buffer: TensorReplayBuffer) -> float:
 
 
 class Normaliser(nn.Module):
-    """Subtracts each column's mean and divides by its standard deviation.
+    """Subtracts each column's mean, divides by its standard deviation and ends at its limit.
 
     It is the first layer of a network, so whoever loads the network has it too, and a target
     network shares it. The statistics are float64 buffers and so is the arithmetic; only the result
@@ -37,11 +37,13 @@ class Normaliser(nn.Module):
 
     mean: torch.Tensor
     std: torch.Tensor
+    limit: torch.Tensor
 
     def __init__(self, statistics: Statistics) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.as_tensor(statistics.mean, dtype=torch.float64))
-        self.register_buffer("std", torch.as_tensor(statistics.std, dtype=torch.float64))
+        for name in ("mean", "std", "limit"):
+            values = torch.as_tensor(getattr(statistics, name), dtype=torch.float64)
+            self.register_buffer(name, values)
 
     @classmethod
     def identity(cls, columns: int) -> Normaliser:
@@ -57,6 +59,7 @@ class Normaliser(nn.Module):
         """Take other statistics, in place."""
         self.mean.copy_(torch.as_tensor(statistics.mean))
         self.std.copy_(torch.as_tensor(statistics.std))
+        self.limit.copy_(torch.as_tensor(statistics.limit))
 
     def forward(self, observations: npt.ArrayLike | torch.Tensor) -> torch.Tensor:
         """Normalise observations.
@@ -70,4 +73,5 @@ class Normaliser(nn.Module):
         if not isinstance(observations, torch.Tensor):
             observations = torch.as_tensor(observations)
         observations = observations.to(self.mean.device)
-        return ((observations - self.mean) / self.std).to(torch.float32)
+        normalised = (observations - self.mean) / self.std
+        return normalised.clamp(-self.limit, self.limit).to(torch.float32)

@@ -9,6 +9,7 @@ import numpy.typing as npt
 import torch
 from tianshou.data import Batch
 
+from data_tools.buffers import normalise_rows
 from data_tools.gather import Rows
 from data_tools.statistics import Statistics, column_statistics
 
@@ -125,12 +126,9 @@ class ReplayMemory:
         return column_statistics(self._tensors["obs"].cpu().numpy(), np.arange(self._filled))
 
     def normalise(self, statistics: Statistics) -> None:
-        """Subtract the mean of the observations and divide by the deviation, in float64."""
-        mean, std = (torch.as_tensor(part, device=self.device) for part in statistics)
+        """Normalise the observations, in place: see `Statistics`."""
         for name in ("obs", "obs_next"):
-            for begin in range(0, self._filled, ROWS_A_PASS):
-                part = self._tensors[name][begin : min(begin + ROWS_A_PASS, self._filled)]
-                part.copy_((part - mean) / std)
+            normalise_rows(self._tensors[name][: self._filled], statistics)
 
     def reward_deviation(self) -> float:
         """The standard deviation of the rewards; 1 where they never change."""

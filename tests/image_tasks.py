@@ -18,11 +18,10 @@ FRAMES = "ImageFrames-v0"
 class ImageFrames(gym.Env[Any, Any]):
     """Frames that differ from each other; the action is paid by its number."""
 
-    observation_space = gym.spaces.Box(0, 255, (SIDE, SIDE), np.uint8)
-
-    def __init__(self, continuous: bool = False) -> None:
+    def __init__(self, continuous: bool = False, side: int = SIDE, actions: int = 3) -> None:
         box = gym.spaces.Box(-2.0, 2.0, (2,), np.float32)
-        self.action_space = box if continuous else gym.spaces.Discrete(3)
+        self.action_space = box if continuous else gym.spaces.Discrete(actions)
+        self.observation_space = gym.spaces.Box(0, 255, (side, side), np.uint8)
         self._steps = 0
 
     def reset(self, *, seed: int | None = None, options: Any = None) -> tuple[Any, dict[str, Any]]:
@@ -36,7 +35,7 @@ class ImageFrames(gym.Env[Any, Any]):
         return self._frame(), float(np.sum(action)), died, self._steps >= LIMIT, {}
 
     def _frame(self) -> np.ndarray:
-        return self.np_random.integers(0, 256, (SIDE, SIDE), np.uint8)
+        return self.np_random.integers(0, 256, self.observation_space.shape, np.uint8)
 
 
 def register() -> None:

@@ -81,6 +81,19 @@ def test_a_critic_s_two_parts_are_the_whole(encoder: str):
     assert bool((apart[:, 0] != apart[:, 1]).all()) and bool((apart[0] != apart[1]).all())
 
 
+@torch.no_grad()
+def test_an_action_is_heard_among_hundreds_of_columns():
+    """As much of what a new critic says is about one action as about all columns together."""
+    torch.manual_seed(0)
+    heard = []
+    for columns in (4, 400):
+        critic = Critic(Inputs([("all", 0, columns, (columns,))]), 1)
+        obs, act = torch.randn(500, columns), torch.rand(500, 1) * 2 - 1
+        about_actions = critic(obs[:1].expand(500, -1), act).std()
+        heard.append(float(about_actions / critic(obs, act[:1].expand(500, -1)).std()))
+    assert heard[1] > 0.5 * heard[0] > 0.1
+
+
 @each_encoder
 def test_a_critic_values_observations_alone(encoder: str):
     critic, obs = Critic(inputs(encoder), 0), observations(encoder)

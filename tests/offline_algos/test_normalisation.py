@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from data_tools.buffers import TensorReplayBuffer
-from data_tools.statistics import Statistics, column_statistics
+from data_tools.statistics import LIMIT, Statistics, column_statistics
 from offline_algos import normalisation
 from offline_algos.actors import GreedyActor
 from offline_algos.networks import Inputs, ValueNetwork
@@ -20,8 +20,34 @@ def test_normaliser_equals_the_exact_calculation():
     made = Normaliser(statistics)(observations)
     assert made.dtype == torch.float32
     expected = (observations.astype(np.float64) - statistics.mean) / statistics.std
+    expected = np.clip(expected, -statistics.limit, statistics.limit)
     np.testing.assert_array_equal(made.numpy(), expected.astype(np.float32))
     assert abs(made[:, 0].mean()) < 1e-6 and made[:, 0].std(correction=0) == pytest.approx(1.0)
+
+
+def test_what_is_far_outside_the_data_ends_at_the_limit():
+    """In the data 100 at most; in a long test ten thousand: no input drowns the others."""
+    observations = np.stack((np.arange(100.0), np.full(100, 40.0)), axis=1).astype(np.float32)
+    statistics = column_statistics(observations, np.arange(100))
+    normaliser = Normaliser(statistics)
+    far = np.array([[10_000.0, 40.0], [-10_000.0, 7_000.0], [50.0, -7_000.0]], np.float32)
+    made = normaliser(far).numpy()
+    assert made[:2, 0].tolist() == [LIMIT, -LIMIT]
+    assert made[2, 0] == pytest.approx((50 - 49.5) / observations[:, 0].std())
+    # a column that never changed has no deviation to measure by, and is left alone
+    np.testing.assert_array_equal(made[:, 1], far[:, 1])
+    np.testing.assert_array_equal(Normaliser.identity(2)(far).numpy(), far)
+
+
+def test_the_dataset_ends_where_the_actor_does():
+    rng = np.random.default_rng(0)
+    heavy = rng.standard_t(2, size=(300, 4)).astype(np.float32)
+    buffer = TensorReplayBuffer(samples.buffer(heavy))
+    statistics = buffer.statistics()
+    buffer.normalise(statistics)
+    normalised = buffer.column("obs")
+    assert normalised.abs().max() == LIMIT
+    assert torch.equal(normalised, Normaliser(statistics)(heavy))
 
 
 def test_an_actor_carries_float64_statistics():
