@@ -18,7 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks import suite_manifest
+from benchmarks import suite_check, suite_manifest
 from benchmarks.suite_cards import texts
 from benchmarks.suite_config import (
     DEFAULT_SIZES,
@@ -209,7 +209,7 @@ def main(argv: Sequence[str] | None = None, start: Launch = launch) -> int:
         if args.check is None:
             make(args, start)
             return
-        faults.extend(suite_manifest.check(args.check))
+        faults.extend(suite_check.check(args.check))
         print(f"{len(faults)} faults" if faults else "everything is as the manifest says")
 
     code = command_line.run(

@@ -24,6 +24,8 @@ from data_tools.recording import check_counts, episodes_text
 NAME = "mixture"
 # What all sources must agree on. (Their configurations may name the same dates in other words.)
 SHARED = ("task", "layout", "action", "span")
+# What a source's provenance says of columns beside the usual ones, and of the files it lies in.
+LEFT_OUT = ("columns", "shard", "shards")
 
 Rows = dict[str, npt.NDArray[Any]]  # a column's name -> its rows of one episode
 
@@ -204,7 +206,8 @@ def _join(
             for dataset, rows in zip(datasets, parts, strict=True)
         ],
     }
-    return first | {"policy": policy, "seed": seed, "num_envs": 1, "buffer_size": size}
+    known = {name: value for name, value in first.items() if name not in LEFT_OUT}
+    return known | {"policy": policy, "seed": seed, "num_envs": 1, "buffer_size": size}
 
 
 def _parser() -> command_line.ArgumentParser:

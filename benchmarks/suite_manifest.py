@@ -1,15 +1,11 @@
-"""What a suite's manifest says about each file, and whether the files are still those."""
+"""What a suite's manifest says about each file."""
 
 from __future__ import annotations
 
 import json
 import shlex
-import warnings
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from tianshou.data import ReplayBuffer
 
 from benchmarks.machine import describe_machine
 from benchmarks.suite_config import MEDIUM_SHARE
@@ -225,67 +221,3 @@ def _reference(manifest: dict[str, Any], task: str, kind: str) -> dict[str, Any]
         "episodes": entry["complete_episodes"] or entry["cut_episodes"],
         "file": path,
     }
-
-
-# --- checking ---------------------------------------------------------------------------------
-
-
-def check(folder: Path, echo: Callable[[str], object] = print) -> list[str]:
-    """Compare a folder with its manifest, and open each file as others would.
-
-    Args:
-        folder: The suite's.
-        echo: Told of each file.
-
-    Returns:
-        What is wrong, a line each.
-
-    Raises:
-        SuiteError: There is no manifest that can be read.
-    """
-    manifest = read_manifest(folder)
-    if manifest is None:
-        raise SuiteError(f"{folder} has no {NAME}. Make a suite with: python -m benchmarks."
-                         f"make_suite --out {folder}")  # fmt: skip
-    faults = []
-    for part, look in (("policies", _check_policy), ("files", _check_dataset)):
-        for name, entry in manifest[part].items():
-            path = folder / name
-            entries = manifest["policies"] | manifest["files"]
-            stale = [
-                n
-                for n, made in entry["made_from"].items()
-                if entries.get(n, {}).get("sha256") != made
-            ]
-            if not path.is_file():
-                fault: str | None = "is not there"
-            elif sha256(path) != entry["sha256"]:
-                fault = "is not the file of the manifest: its SHA-256 differs"
-            elif stale:
-                fault = f"was made from another {stale[0]}: make it again"
-            else:
-                fault = look(path, entry)
-            echo(f"{name}: {fault or 'as the manifest says'}")
-            faults += [f"{name} {fault}"] if fault else []
-    return faults
-
-
-def _check_policy(path: Path, entry: dict[str, Any]) -> str | None:
-    try:
-        about = load_policy(path).about
-    except ValueError as error:
-        return f"cannot be opened: {error}"
-    return None if about["epoch"] == entry["epoch"] else f"is of epoch {about['epoch']}"
-
-
-def _check_dataset(path: Path, entry: dict[str, Any]) -> str | None:
-    """Stock Tianshou must open it, with the rows and episodes that the manifest counts."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            buffer = ReplayBuffer.load_hdf5(str(path))
-    except Exception as error:  # whatever a loader of someone else's may raise
-        return f"cannot be opened by Tianshou: {type(error).__name__}: {error}"
-    found = len(buffer), int(buffer.done[: len(buffer)].sum())
-    wanted = entry["rows"], entry["episodes"]
-    return None if found == wanted else f"has (rows, episodes) {found}, the manifest {wanted}"

@@ -6,6 +6,7 @@ import json
 import shutil
 
 import h5py
+import numpy as np
 import pytest
 import torch
 
@@ -185,6 +186,19 @@ def test_a_check_finds_what_differs(suite, capsys):
     assert "cartpole/rule-based-300.hdf5: has (rows, episodes)" in out
     assert "cartpole/medium-300.hdf5: was made from another cartpole/medium.pth" in out
     assert out.endswith("4 faults\n")
+
+
+def test_a_check_runs_no_code_of_a_file(suite, capsys):
+    name = "cartpole/random-300.hdf5"
+    with h5py.File(suite / name, "r+") as root:
+        root["_meta/policy"] = np.frombuffer(b"cos\nsystem\n", np.uint8)
+        root["_meta/policy"].attrs["__data_type__"] = "pickled_ndarray"
+    manifest = json.loads((suite / "manifest.json").read_text())
+    manifest["files"][name]["sha256"] = sha256(suite / name)
+    (suite / "manifest.json").write_text(json.dumps(manifest))
+    assert make_suite.main(["--check", str(suite)]) == 1
+    out = capsys.readouterr().out
+    assert f"{name}: cannot be opened: " in out and "has pickled parts" in out
 
 
 def test_the_sets_of_a_market_file(tmp_path):
