@@ -107,15 +107,17 @@ TASKS = (
     TaskSets(
         "cartpole", "CartPole-v1", "CartPole-v1", (),
         "atari_style_qrdqn",
-        (*("--warmup", "500", "--epoch", "20", "--step-per-epoch", "500"),
-         *("--update-per-step", "0.5", "--batch-size", "64", "--hidden-sizes", "64", "64"),
-         *("--lr", "1e-3", "--target-update-freq", "200", "--eps-decay-steps", "5000")),
+        # short epochs: from falling to balancing it takes but a few hundred steps
+        (*("--warmup", "500", "--epoch", "30", "--step-per-epoch", "250"),
+         *("--update-per-step", "0.2", "--batch-size", "64", "--hidden-sizes", "64", "64"),
+         *("--lr", "1e-3", "--target-update-freq", "100", "--eps-decay-steps", "5000"),
+         *("--num-test-envs", "20")),
         "balance", 0.1, "The rule is a linear controller written by hand.",
     ),
     TaskSets(
         "pendulum", "Pendulum-v1", "Pendulum-v1", (),
         "d4rl_style_sac",
-        (*("--warmup", "1000", "--epoch", "12", "--step-per-epoch", "500"),
+        (*("--warmup", "1000", "--epoch", "30", "--step-per-epoch", "200"),
          *("--update-per-step", "1", "--batch-size", "128", "--hidden-sizes", "64", "64"),
          *("--lr", "1e-3")),
         "swing-up", 0.1,
