@@ -15,7 +15,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from benchmarks import method_tables, throughput_tables, training_tables
+from benchmarks import data_tables, method_tables, throughput_tables, training_tables
 from benchmarks.machine import RESULTS, ROOT, read_result
 from benchmarks.markdown import provenance, table
 from benchmarks.plots import same_picture, throughput_svg
@@ -66,7 +66,10 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     **{name: ("training", make) for name, make in training_tables.TABLES.items()},
     **{name: ("training_peers", make) for name, make in training_tables.PEER_TABLES.items()},
     **{name: ("methods", make) for name, make in method_tables.TABLES.items()},
+    **{name: ("data", make) for name, make in data_tables.TABLES.items()},
 }
+# What may be missing: its tables then say how to make them.
+OPTIONAL = ("data",)
 PICTURES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     "throughput.svg": ("throughput", throughput_svg),
 }
@@ -88,9 +91,11 @@ def made_from(source: str, make: Callable[[dict[str, Any]], str], folder: Path) 
     """Make one table or picture of its result.
 
     Raises:
-        ValueError: The result is not there, or lacks something.
+        ValueError: The result is not there and not in `OPTIONAL`, or lacks something.
     """
     result = read_result(source, folder)
+    if result is None and source in OPTIONAL:
+        return f"Not measured yet: `python -m benchmarks.{source}`."
     if result is None:
         raise ValueError(f"no {folder / source}.json; run python -m benchmarks.{source}")
     try:

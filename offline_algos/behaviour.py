@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import gymnasium as gym
@@ -59,13 +60,21 @@ def behaviour_of(
 
 
 def describe_checkpoint(
-    policy: TrainedPolicy, path: str | os.PathLike[str], epsilon: float
+    policy: TrainedPolicy, path: str, epsilon: float, dataset: str | os.PathLike[str]
 ) -> dict[str, Any]:
-    """What a provenance says of a checkpoint, from which `recorded_checkpoint` finds it again."""
+    """What a provenance says of a checkpoint, from which `recorded_checkpoint` finds it again.
+
+    Args:
+        policy: What is in it.
+        path: Its file. One that is named from the current folder is noted as seen from the
+            dataset's, so that both can be moved together.
+        epsilon: Share of its actions that are random.
+        dataset: The dataset that is recorded.
+    """
     about = {
         "name": CHECKPOINT,
         "method": policy.about["method"],
-        "path": os.path.abspath(path),
+        "path": path if os.path.isabs(path) else os.path.relpath(path, Path(dataset).parent),
         "content_hash": sha256(path),
         "epsilon": float(epsilon),
     }
@@ -74,16 +83,17 @@ def describe_checkpoint(
     return about
 
 
-def recorded_checkpoint(description: dict[str, Any]) -> TrainedPolicy:
+def recorded_checkpoint(description: dict[str, Any], folder: Path) -> TrainedPolicy:
     """The checkpoint that made a dataset.
 
     Args:
         description: A provenance's ``policy``, from `describe_checkpoint`.
+        folder: Where the dataset lies.
 
     Raises:
         CheckpointError: It is gone, or another one by now.
     """
-    path = str(description.get("path"))
+    path = os.path.normpath(folder / str(description.get("path")))
     if not os.path.isfile(path):
         raise CheckpointError(f"its checkpoint {path} is not there any more.")
     if sha256(path) != description.get("content_hash"):

@@ -61,6 +61,7 @@ class Dataset:
             action_shape=actions.shape[1:],
             action_range=(actions.min(), actions.max()),
             behavior_return=behaviour_reference(self)["behavior_return"],
+            data_path=self.path,
         )
 
 

@@ -29,6 +29,7 @@ class Origin:
         action_range: The lowest and the highest number in an action.
         behavior_return: What the behaviour policy earned an episode, if that is known.
         words: How messages call what was learned from.
+        data_path: The dataset's file, as the run was given it; None where there was none.
     """
 
     noun: str
@@ -45,6 +46,7 @@ class Origin:
     action_range: tuple[float, float]
     behavior_return: float | None
     words: Words = DATASET_WORDS
+    data_path: str | None = None
 
     @property
     def collection(self) -> Span | None:
@@ -86,4 +88,5 @@ def checkpoint_origin(about: dict[str, Any], path: str) -> Origin:
         action_range=(low, high),
         behavior_return=provenance.get("reference", {}).get("behavior_return"),
         words=TRAINING_WORDS if online else DATASET_WORDS,
+        data_path=(about.get("dataset") or {}).get("path"),
     )

@@ -38,7 +38,7 @@ def record_dataset(args: argparse.Namespace, policy: TrainedPolicy, origin: Orig
     """
     assert origin.path is not None
     epsilon = args.eps_test or 0.0
-    about = describe_checkpoint(policy, origin.path, epsilon)
+    about = describe_checkpoint(policy, origin.path, epsilon, args.save_buffer_name)
     size = args.buffer_size or DEFAULT_BUFFER_SIZE
 
     def behaviour(space: gym.Space[Any], seed: int, **more: Any) -> Behaviour:

@@ -80,7 +80,7 @@ def _test_behaviour(origin: Origin | None, task: Task) -> dict[str, dict[str, An
     epsilon, tested = behaviour.get("epsilon", 0.0), {}
     try:
         if behaviour.get("name") == CHECKPOINT:
-            policy = recorded_checkpoint(behaviour)
+            policy = recorded_checkpoint(behaviour, Path(origin.data_path or "").parent)
             environment = evaluation_environment(*period)
             mask = acting_in(environment).mask
             act = behaviour_of(policy, task.action_space, epsilon=epsilon, mask=mask).act

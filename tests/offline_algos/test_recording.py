@@ -149,6 +149,31 @@ def test_training_from_it_and_the_policy_that_made_it(il_run, tmp_path, capsys):
     assert f"its checkpoint {run / 'policy.pth'} is not there any more" in out and row not in out
 
 
+def test_a_checkpoint_named_from_here_moves_with_its_dataset(il_run, tmp_path, capsys, monkeypatch):
+    home, moved = tmp_path / "home", tmp_path / "moved"
+    for name in ("policies", "sets"):
+        (home / name).mkdir(parents=True)
+    shutil.copy(il_run / "policy.pth", home / "policies/il.pth")
+    monkeypatch.chdir(home)
+    arguments = ("--watch", "--resume-path", "policies/il.pth", "--buffer-size", SIZE)
+    arguments += ("--save-buffer-name", "sets/il.hdf5")
+    assert trained.use("atari_style_il", *arguments) == 0
+    assert read_provenance("sets/il.hdf5")["policy"]["path"] == "../policies/il.pth"
+    monkeypatch.chdir(tmp_path)
+    home.rename(moved)
+    capsys.readouterr()
+    row = "behaviour il checkpoint"
+    run = trained.train("atari_style_il", moved / "sets/il.hdf5", tmp_path / "log", "--epoch", "1")
+    assert row in capsys.readouterr().out
+    flags = ("--eval-only", "--resume-path", run, "--logdir", tmp_path)
+    assert trained.use("atari_style_il", *flags) == 0
+    assert row in capsys.readouterr().out
+    (moved / "policies/il.pth").unlink()
+    assert trained.use("atari_style_il", *flags) == 0
+    out = capsys.readouterr().out
+    assert f"its checkpoint {moved / 'policies/il.pth'} is not there any more" in out
+
+
 def test_it_can_be_described(il_run, tmp_path, capsys):
     path = tmp_path / "expert.hdf5"
     recorded("atari_style_il", il_run, path, "--eps-test", 0.5)
