@@ -73,7 +73,14 @@ WIDE: Flags = {
 }  # fmt: skip
 CHEETAH_OWN: dict[str, Flags] = {
     "il": {"--update-per-epoch": ("2000",)},
-    "cql": {"--update-per-epoch": ("2000",), "--alpha": ("0.2",), "--cql-weight": ("1",)},
+    "cql": {
+        "--update-per-epoch": ("2000",),
+        "--alpha": ("0.2",),
+        "--cql-weight": ("1",),
+        "--hidden-sizes": ("128", "128"),
+        "--batch-size": ("128",),
+        "--lr": ("1e-3",),
+    },
 }
 
 
