@@ -100,7 +100,9 @@ def ours(case: TrainingCase, size: Size, data: ReplayBuffer) -> tuple[Any, Any]:
     space = BOX if case.script.startswith("d4rl") else DISCRETE
     columns = gym.spaces.Box(-np.inf, np.inf, (size.columns,), np.float32)
     bounds = {"low": [-1.0], "high": [1.0]}
-    task = SimpleNamespace(action_space=space, observation_space=columns, bounds=bounds)
+    task = SimpleNamespace(
+        action_space=space, observation_space=columns, bounds=bounds, action_masks=None
+    )
     setup = SimpleNamespace(
         task=task, normaliser=Normaliser.identity(size.columns),
         inputs=Inputs([("all", 0, size.columns, (size.columns,))], "mlp", size.hidden),

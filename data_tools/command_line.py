@@ -14,6 +14,8 @@ from typing import Any, NoReturn
 
 BAD_INPUT = 2
 INTERRUPTED = 130
+# A full disk, a used-up quota, a file larger than is allowed.
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # A closed terminal sends SIGHUP, where there is one.
 TERMINATIONS = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n))
 
@@ -82,7 +84,7 @@ def run(
         # would complain when it flushes at exit, so that goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno not in NO_ROOM:
             raise
         print(f"error: {error.filename or 'writing'}: {error.strerror}. Free some space and run "
               "again.", file=sys.stderr)  # fmt: skip

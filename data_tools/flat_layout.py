@@ -35,6 +35,7 @@ _HOW_TO_MAKE = (
     "python -m data_tools.collect --policy random --buffer-size 100000 --save-buffer-name"
 )
 _PLAIN_TYPES = ("ndarray", "Tensor")
+_NEVER_READ = ("_random_state",)  # pickled by Tianshou, and of no use to us
 
 
 @dataclass(frozen=True)
@@ -165,8 +166,8 @@ def _refuse_foreign(file: Path, root: h5py.File) -> None:
     keys, attributes = list(root.keys()), list(root.attrs.keys())
     if "buffers" in keys or "buffer_num" in attributes:
         raise DatasetError(
-            f"{file} has Tianshou's VectorReplayBuffer layout, which this version does not read. "
-            f"Expected the flat ReplayBuffer layout; {_HOW_TO_MAKE} writes it."
+            f"{file} has Tianshou's VectorReplayBuffer layout. Expected the flat one: "
+            f"python -m data_tools.convert {file} TARGET writes it, without unpickling."
         )
     if "layout" in attributes:
         raise DatasetError(
@@ -188,18 +189,14 @@ def _refuse_pickles(file: Path, root: h5py.File) -> None:
     def visit(name: str, item: object) -> None:
         if isinstance(item, h5py.Dataset):
             kind = item.attrs.get("__data_type__")
-            if kind not in _PLAIN_TYPES:
+            if kind not in _PLAIN_TYPES and name not in _NEVER_READ:
                 pickled.append(f"{name} ({kind or 'no __data_type__'})")
 
     root.visititems(visit)
     if pickled:
-        removal = (
-            ' If only _random_state is, delete it, which loses nothing: del h5py.File(PATH, "r+")'
-            '["_random_state"]'
-        )
         raise DatasetError(
             f"{file} has pickled parts, which can run any code when read: {', '.join(pickled)}. "
-            f"Expected plain arrays only.{removal}"
+            f"Expected plain arrays only."
         )
 
 

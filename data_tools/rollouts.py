@@ -47,7 +47,7 @@ def record(
         act: The policy: a function, or what is told of episodes and rewards as well.
         path: The dataset to write.
         buffer_size: Transitions, exactly.
-        policy: What the provenance says about a function, with a ``name``.
+        policy: What the provenance says about a function, with a ``name``; None: its own name.
         num_envs: Environments stepped together, no more than `buffer_size`.
         seed: Environment i begins with seed + i; the generator has a seed of its own from it.
         overwrite: Replace an existing file.
@@ -72,7 +72,9 @@ def record(
         behaviour = act
     else:
         function, generator = act, np.random.default_rng(seed)
-        behaviour = Behaviour(lambda seen: function(seen, generator), description=policy or {})
+        behaviour = Behaviour(
+            lambda seen: function(seen, generator), description=policy or named(function)
+        )
     try:
         with FlatBufferWriter(
             path, size=buffer_size, num_lanes=lanes, observation_size=stored,
@@ -111,6 +113,11 @@ def _image_layout(frame: Any, stack_num: int) -> dict[str, Any]:
     """What a dataset of images says in the place of its flat layout."""
     part = {"key": "observation", "start": 0, "stop": int(np.prod(frame)), "shape": list(frame)}
     return {"layout": [part], "frame_stack": stack_num}
+
+
+def named(function: Act) -> dict[str, Any]:
+    """What a provenance says about a function that nobody described."""
+    return {"name": getattr(function, "__name__", type(function).__name__)}
 
 
 def _provenance(

@@ -15,19 +15,21 @@ from offline_algos.encoders import ENCODERS
 from offline_algos.loggers import LOGGERS, logger_name
 
 Group = argparse._ArgumentGroup
+LARGEST_SEED = 2**32 - 1  # that NumPy's RandomState takes
 
 
-def whole(minimum: int) -> Callable[[str], int]:
-    """An argparse type: a whole number, at least `minimum`."""
+def whole(minimum: int, maximum: float = math.inf) -> Callable[[str], int]:
+    """An argparse type: a whole number, at least `minimum` and at most `maximum`."""
 
     def parse(text: str) -> int:
         try:
             value = int(text)
         except ValueError:
             value = minimum - 1
-        if value < minimum:
+        if not minimum <= value <= maximum:
+            most = f" and at most {maximum}" if maximum < math.inf else ""
             raise argparse.ArgumentTypeError(
-                f"expected a whole number, at least {minimum}, got {text!r}"
+                f"expected a whole number, at least {minimum}{most}, got {text!r}"
             )
         return value
 
@@ -128,7 +130,9 @@ def add_training(
         The group.
     """
     training = parser.add_argument_group("training")
-    training.add_argument("--seed", type=whole(0), default=0, help="default %(default)s")
+    training.add_argument(
+        "--seed", type=whole(0, LARGEST_SEED), default=0, help="default %(default)s"
+    )
     training.add_argument("--epoch", type=whole(1), default=10, help="default %(default)s")
     if not online:
         training.add_argument(
@@ -138,6 +142,14 @@ def add_training(
             help="gradient steps in an epoch, after each of which the policy is validated "
             "(default %(default)s)",
         )
+    training.add_argument(
+        "--eval-freq",
+        type=whole(1),
+        metavar="N",
+        help=f"{'steps' if online else 'gradient steps'} between validations, in the place of "
+        f"{'--step-per-epoch' if online else '--update-per-epoch'}: the run stays as long and is "
+        "cut into epochs of N",
+    )
     training.add_argument("--batch-size", type=whole(1), default=256, help="default %(default)s")
     training.add_argument(
         "--lr", type=number(0, positive=True), default=lr, help="learning rate, default %(default)s"
@@ -167,6 +179,28 @@ def add_training(
         "itself, 8 to 30 times slower; nature images (default: nature for images, else mlp)",
     )
     return training
+
+
+def cut_into_epochs(args: argparse.Namespace, per_epoch: str) -> None:
+    """Let an epoch be what lies between two validations, where ``--eval-freq`` says so.
+
+    Args:
+        args: Parsed flags: ``epoch`` and `per_epoch` are changed.
+        per_epoch: The flag that says how long an epoch is.
+
+    Raises:
+        ValueError: The run is not a whole number of such epochs.
+    """
+    if args.eval_freq is None:
+        return
+    total = args.epoch * getattr(args, per_epoch)
+    if total % args.eval_freq:
+        raise ValueError(
+            f"--eval-freq {args.eval_freq} does not divide the {total} steps of --epoch "
+            f"{args.epoch} times --{per_epoch.replace('_', '-')} {getattr(args, per_epoch)}."
+        )
+    args.epoch = total // args.eval_freq
+    setattr(args, per_epoch, args.eval_freq)
 
 
 def add_norm_reward(group: Group, default: int | None) -> None:

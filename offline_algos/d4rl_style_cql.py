@@ -72,6 +72,7 @@ def _add_conservatism(parser: command_line.ArgumentParser) -> None:
     group = parser.add_argument_group("CQL")
     group.add_argument(
         "--cql-weight",
+        "--min-q-weight",
         type=number(0.0),
         default=5.0,
         help="weight of the conservative term (default %(default)s)",

@@ -15,7 +15,6 @@ policy's own actions.
 from __future__ import annotations
 
 import copy
-import errno
 import importlib.util
 import io
 import json
@@ -195,7 +194,7 @@ def _write(path: str | os.PathLike[str], content: bytes) -> None:
         with replacing(Path(path)) as temporary:
             temporary.write_bytes(content)
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in command_line.NO_ROOM:
             raise  # the command line has words for it
         raise ExportError(f"{path} cannot be written: {error.strerror or error}.") from error
 

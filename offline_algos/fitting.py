@@ -63,6 +63,6 @@ def check_box(box: gym.spaces.Space[Any], origin: Origin) -> None:
     if origin.action_shape != box.shape or lowest < low or highest > high:
         raise ValueError(
             f"{origin.noun}'s actions of shape {origin.action_shape} run from {lowest:g} to "
-            f"{highest:g}, but the environment has {box.shape} from {low:g} to {high:g}. "
-            "Leave leverage and allow_short as they were."
+            f"{highest:g}, but the environment has {box.shape} from {low:g} to {high:g}. Leave the "
+            "environment (of a market: leverage, allow_short) as it was."
         )

@@ -176,14 +176,13 @@ class GymTask(ActionBounds):
         returns: npt.NDArray[np.float64] = np.asarray(collected, np.float64)
         return returns
 
-    def _environment(self) -> gym.Env[Any, Any]:
-        return make_environment(self.name, self.image_shape)
+    def environment(self, **arguments: Any) -> gym.Env[Any, Any]:
+        """One of its environments, with further arguments of ``gym.make``."""
+        return make_environment(self.name, self.image_shape, **arguments)
 
     def _collector(self, policy: Policy, seed: int, listener: Actor | None) -> Collector:
         makers = [
-            lambda number=number: FixedSeed(
-                make_environment(self.name, self.image_shape), seed + number
-            )
+            lambda number=number: FixedSeed(self.environment(), seed + number)
             for number in range(self.episodes)
         ]
         environments = ListeningVectorEnv(makers, listener)

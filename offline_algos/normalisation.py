@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -17,11 +19,20 @@ def scale_rewards(buffer: TensorReplayBuffer) -> float:
     The mean stays, since moving it would change which episode lengths are good. Rewards that never
     change are left alone.
     """
-    scale = float(np.std(buffer.rew[buffer.sample_indices(0)], dtype=np.float64))
-    if scale == 0.0:
-        return 1.0
-    buffer.replace("rew", buffer.rew / scale)
+    scale = deviation(buffer.rew[buffer.sample_indices(0)])
+    if scale != 1.0:
+        buffer.replace("rew", buffer.rew / scale)
     return scale
+
+
+def deviation(rewards: npt.NDArray[Any]) -> float:
+    """The standard deviation of rewards, (n,); 1 where they never change.
+
+    Whether they do is asked of the rewards: rounding gives equal ones a deviation above zero.
+    """
+    if rewards.min() == rewards.max():
+        return 1.0
+    return float(np.std(rewards, dtype=np.float64))
 
 
 class Normaliser(nn.Module):

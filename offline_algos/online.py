@@ -46,6 +46,7 @@ def train(
     """
     run = runner.start_run(method, args, setup)
     explorer, state = setup.explorer, run.directory / resume.FILE
+    arguments = runner.state_arguments(run.about)
     explorer.explore = algorithm.explore
     trainer = Trainer(algorithm, _trainer_params(args, setup, run, actor))
     if args.compile:
@@ -63,10 +64,11 @@ def train(
                 show_progress=trainer.params.show_progress,
             )
             trainer.reset()
+            resume.save_training(state, trainer, run.log, arguments, explorer.state())
         while trainer._epoch < args.epoch:
             explorer.begin_epoch(trainer._epoch + 1)
-            trainer.execute_epoch()
-            arguments = run.about["arguments"]
+            with runner.finite(run.log, actor):
+                trainer.execute_epoch()
             resume.save_training(state, trainer, run.log, arguments, explorer.state())
     explorer.close()
     result = report.finish_run(run, setup, env_steps=trainer._env_step + warmup_steps(args))

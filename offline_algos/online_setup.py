@@ -28,6 +28,7 @@ from data_tools.training_span import (
 )
 from gym_trade import VectorTradeEnv
 from offline_algos import compilation
+from offline_algos.arguments import cut_into_epochs
 from offline_algos.exploring import Explorer
 from offline_algos.gym_task import Flat, GymTask, open_gym_task
 from offline_algos.networks import Inputs
@@ -78,6 +79,7 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False, n_step: int =
     Raises:
         ValueError: Task or flags do not fit each other; each message says what to do.
     """
+    cut_into_epochs(args, "step_per_epoch")
     settle(args)
     args.compile = compilation.decide(args.compile, args.device)
     args.encoder = args.encoder or "mlp"

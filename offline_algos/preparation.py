@@ -16,6 +16,7 @@ import torch
 
 from data_tools.buffers import TensorReplayBuffer
 from offline_algos import compilation
+from offline_algos.arguments import cut_into_epochs
 from offline_algos.datasets import Dataset, open_dataset
 from offline_algos.encoders import is_nature_image
 from offline_algos.gym_task import GymTask
@@ -113,6 +114,7 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False) -> Setup:
     Raises:
         ValueError: Dataset, task or flags do not fit each other; each message says what to do.
     """
+    cut_into_epochs(args, "update_per_epoch")
     args.compile = compilation.decide(args.compile, args.device)
     seed_everything(args.seed, args.threads)
     keep_memory()

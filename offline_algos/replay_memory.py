@@ -12,6 +12,7 @@ from tianshou.data import Batch
 from data_tools.gather import Rows
 from data_tools.observation_source import normalise_rows
 from data_tools.statistics import Statistics, column_statistics
+from offline_algos.normalisation import deviation
 
 ROWS_A_PASS = 4096
 TENSORS = ("obs", "act", "obs_next")
@@ -132,7 +133,7 @@ class ReplayMemory:
 
     def reward_deviation(self) -> float:
         """The standard deviation of the rewards; 1 where they never change."""
-        return float(self._numbers["rew"][: self._filled].std()) or 1.0
+        return deviation(self._numbers["rew"][: self._filled])
 
     def scale_rewards(self, scale: float) -> None:
         """Divide the rewards by a number."""

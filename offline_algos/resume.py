@@ -16,7 +16,7 @@ from offline_algos.checkpoint import CheckpointError, write_tensors
 from offline_algos.training_log import TrainingLog
 
 FORMAT = "offline_algos training state"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 FILE = "training.pth"
 COUNTERS = (
     "_epoch", "_env_step", "_current_update_step", "_best_score", "_best_epoch", "_best_reward",
@@ -24,6 +24,8 @@ COUNTERS = (
 )  # fmt: skip
 # May differ between the two halves of a run.
 FREE_ARGUMENTS = ("epoch", "resume", "logdir", "threads")
+# Beside the flags: the content hash of what is learned from.
+SOURCE = "content_hash"
 
 
 def save_training(
@@ -122,12 +124,25 @@ def check_arguments(path: Path, recorded: dict[str, Any], arguments: dict[str, A
     Raises:
         CheckpointError: A flag that decides the numbers differs.
     """
-    for name, value in arguments.items():
-        if name not in FREE_ARGUMENTS and recorded.get(name, value) != value:
+    for name in differing(recorded, arguments):
+        if name == SOURCE:
             raise CheckpointError(
-                f"--{name.replace('_', '-')} {value} now, {recorded[name]} in {path}: a run goes "
-                "on with the flags that it began with. Leave it as it was, or start anew."
+                f"the data is not what {path} began with, though it has the same name. Put the old "
+                "file back, or start anew."
             )
+        raise CheckpointError(
+            f"--{name.replace('_', '-')} {arguments[name]} now, {recorded[name]} in {path}: a run "
+            "goes on with the flags that it began with. Leave it as it was, or start anew."
+        )
+
+
+def differing(recorded: dict[str, Any], arguments: dict[str, Any]) -> list[str]:
+    """Names of the flags that decide the numbers and are not the same."""
+    return [
+        name
+        for name, value in arguments.items()
+        if name not in FREE_ARGUMENTS and recorded.get(name, value) != value
+    ]
 
 
 def _counters(algorithm: Any) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -51,7 +52,9 @@ def start_run(method: str, args: argparse.Namespace, setup: Learning) -> Run:
     task = setup.task
     parent = Path(args.logdir) / task.name / method
     name = f"seed{args.seed}-{datetime.now():%Y%m%d-%H%M%S}"
-    directory = _unfinished(parent, args) if args.resume else new_directory(parent, name)
+    facts = setup.facts()
+    source = content_hash(facts)
+    directory = _unfinished(parent, args, source) if args.resume else new_directory(parent, name)
     about = {
         "method": method,
         "task": task.name,
@@ -59,7 +62,7 @@ def start_run(method: str, args: argparse.Namespace, setup: Learning) -> Run:
         "arguments": vars(args),
         "observation_space": {"shape": list(task.observation_space.shape), "dtype": "float32"},
         "layout": [list(part) for part in task.layout],
-        **setup.facts(),
+        **facts,
         **task.facts(),
     }
     print(f"{task.name}, {method}: {setup.describe()}")
@@ -69,40 +72,61 @@ def start_run(method: str, args: argparse.Namespace, setup: Learning) -> Run:
     return Run(directory, about, TrainingLog(logger, progress=progress), bool(args.resume))
 
 
+def content_hash(about: dict[str, Any]) -> str | None:
+    """Of the dataset, or of the market that an online method explores; None where there is none."""
+    source = about.get("dataset") or (about.get("training") or {}).get("market") or {}
+    found: str | None = source.get("content_hash")
+    return found
+
+
+def state_arguments(about: dict[str, Any]) -> dict[str, Any]:
+    """What a run that goes on must have in common with its beginning."""
+    return about["arguments"] | {resume.SOURCE: content_hash(about)}
+
+
 def new_directory(parent: Path, name: str) -> Path:
     """A directory of our own: two runs that start in the same second get two."""
-    directory = parent / name
-    try:
-        parent.mkdir(parents=True, exist_ok=True)
-        number = 1
-        while directory.exists():
+    directory, number = parent / name, 1
+    while True:
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+            directory.mkdir()
+            return directory
+        except FileExistsError as error:
+            if not parent.is_dir():
+                raise _not_writable(directory, error) from error
             number += 1
             directory = parent / f"{name}-{number}"
-        directory.mkdir()
-    except OSError as error:
-        raise ValueError(
-            f"--logdir: {directory} cannot be made: {error.strerror}. Pass a folder that can be "
-            "written."
-        ) from error
-    return directory
+        except OSError as error:
+            raise _not_writable(directory, error) from error
 
 
-def _unfinished(parent: Path, args: argparse.Namespace) -> Path:
-    """The newest run of this task, method and seed that has a state but no result."""
+def _not_writable(directory: Path, error: OSError) -> ValueError:
+    return ValueError(
+        f"--logdir: {directory} cannot be made: {error.strerror}. Pass a folder that can be "
+        "written."
+    )
+
+
+def _unfinished(parent: Path, args: argparse.Namespace, source: str | None) -> Path:
+    """The newest run with these flags and data that has a state but no result."""
     found = [
-        path.parent
+        path
         for path in parent.glob(f"seed{args.seed}-*/{resume.FILE}")
         if not (path.parent / "result.json").exists()
     ]
     if not found:
         raise ValueError(
             f"--resume: no interrupted run with seed {args.seed} below {parent}. Start one without "
-            "the flag; it can be resumed once an epoch is done."
+            "the flag."
         )
-    directory = max(found, key=lambda path: (path / resume.FILE).stat().st_mtime)
-    recorded = resume.read_training(directory / resume.FILE)["arguments"]
-    resume.check_arguments(directory / resume.FILE, recorded, json.loads(json.dumps(vars(args))))
-    return directory
+    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    given = json.loads(json.dumps(vars(args))) | {resume.SOURCE: source}
+    for path in found:
+        if not resume.differing(resume.read_training(path)["arguments"], given):
+            return path.parent
+    resume.check_arguments(found[0], resume.read_training(found[0])["arguments"], given)
+    raise AssertionError("unreachable")
 
 
 def trainer_params(
@@ -149,9 +173,40 @@ def train(trainer: OfflineTrainer, run: Run, actor: Actor) -> None:
         if run.resumed:
             resume.restore_training(state, trainer, run.log)
             print(f"going on after epoch {run.log.epoch}, {run.log.updates} updates")
+        else:  # a disk without room for it is better found now
+            resume.save_training(state, trainer, run.log, state_arguments(run.about))
         while trainer._epoch < trainer.params.max_epochs:
-            trainer.execute_epoch()
-            resume.save_training(state, trainer, run.log, run.about["arguments"])
+            with finite(run.log, actor):
+                trainer.execute_epoch()
+            resume.save_training(state, trainer, run.log, state_arguments(run.about))
+
+
+@contextmanager
+def finite(log: TrainingLog, actor: Actor) -> Iterator[None]:
+    """One epoch, after which losses and weights must be finite; whatever else fails then is why.
+
+    Raises:
+        ValueError: One is not.
+    """
+    epoch = log.epoch + 1
+    try:
+        yield
+    except ValueError as error:
+        _check_finite(epoch, log, actor, error)
+        raise
+    _check_finite(epoch, log, actor, None)
+
+
+def _check_finite(epoch: int, log: TrainingLog, actor: Actor, error: Exception | None) -> None:
+    wrong = [name for name, value in log.losses.items() if not math.isfinite(value)]
+    wrong += [
+        name for name, values in actor.named_parameters() if not bool(values.isfinite().all())
+    ]
+    if wrong:
+        raise ValueError(
+            f"training diverged in epoch {epoch}: {wrong[0]} is not finite. Lower --lr, or look at "
+            "the dataset's rewards and observations: python -m data_tools.describe."
+        ) from error
 
 
 @contextmanager

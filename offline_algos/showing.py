@@ -84,7 +84,8 @@ def play_episode(
     drawn = window or picture is not None
     with opening_window() if drawn else nullcontext():
         mode = "human" if window else "rgb_array" if picture is not None else None
-        env = FixedSeed(gym.make(task.name, render_mode=mode), TEST_SEED + number)
+        shown = {} if mode is None else {"render_mode": mode}  # not every task takes the argument
+        env = FixedSeed(task.environment(**shown), TEST_SEED + number)
         observation, _ = env.reset()
         frames = [_frame(env)] if picture is not None else []
     behaviour.begin(FIRST)

@@ -44,6 +44,8 @@ from offline_algos.periods import (
 )
 from offline_algos.vector_env import TradeVectorEnv
 
+# Flags that other tasks have no use for.
+OF_MARKETS = ("test_market", "test_start", "test_end", "allow_overlap", "env", "env_config")
 # What the evaluation decides itself.
 RESERVED = ("df", "start", "end", "episode_steps", "random_start", "observation", "render_mode")
 
@@ -242,6 +244,11 @@ def _on_market(
 
 def _open_gym_task(args: argparse.Namespace, name: str, origin: Origin) -> GymTask:
     """Another Gymnasium task, after a look at whether the policy can be of it."""
+    for flag in OF_MARKETS:
+        if getattr(args, flag, None):
+            raise ValueError(
+                f"--{flag.replace('_', '-')} is for markets, and {name} is none. Leave it out."
+            )
     task = open_gym_task(name, args.num_test_envs, origin.image_shape)
     columns = int(np.prod(origin.observation_shape))
     if columns != task.observation_space.shape[0]:

@@ -16,7 +16,7 @@ from data_tools.buffers import TensorReplayBuffer
 from data_tools.gym_environments import make_environment
 from data_tools.hdf5 import load_buffer
 from data_tools.rollouts import record
-from offline_algos import export
+from offline_algos import atari_style_il, export
 from offline_algos.checkpoint import load_policy
 from offline_algos.gym_task import GymTask, RandomPolicy, open_gym_task
 from offline_algos.normalisation import Normaliser
@@ -174,3 +174,12 @@ def test_what_is_not_installed_is_named(task, module, shape, extra, monkeypatch)
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ValueError, match=rf"--task {task}: .*pip install -e '\.\[{extra}\]'"):
         make_environment(task, shape)
+
+
+def test_an_image_policy_is_watched(recorded, tmp_path, capsys):
+    assert scripts.run("atari_style_il", recorded, tmp_path, *SHORT) == 0
+    directory, _ = scripts.only_result(tmp_path)
+    flags = ["--watch", "--resume-path", str(directory), "--num-test-envs", "2"]
+    capsys.readouterr()
+    assert atari_style_il.main(flags) == 0
+    assert "return of 2 episodes" in capsys.readouterr().out

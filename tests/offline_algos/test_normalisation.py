@@ -74,5 +74,12 @@ def test_rewards_are_scaled_in_place_and_not_centred():
     assert scale == pytest.approx(before.std())
     np.testing.assert_allclose(buffer.rew * scale, before)
     np.testing.assert_allclose(buffer.column("rew").numpy(), buffer.rew, rtol=1e-6)
-    buffer.replace("rew", np.zeros(200))
+
+
+@pytest.mark.parametrize("reward", [0.0, 0.1, -0.3])
+def test_rewards_that_never_change_are_left_alone(reward):
+    """Rounding gives a thousand tenths a deviation of 1e-17: dividing by it would be absurd."""
+    buffer = TensorReplayBuffer(samples.buffer(price_like(1000)))
+    buffer.replace("rew", np.full(1000, reward))
     assert normalisation.scale_rewards(buffer) == 1.0
+    assert (buffer.rew == reward).all()
