@@ -25,7 +25,8 @@ def normalise_rows(table: torch.Tensor, statistics: Statistics) -> None:
         statistics: Of the columns.
     """
     mean, std, limit = (
-        torch.as_tensor(part, device=table.device) for part in (*statistics, statistics.limit)
+        torch.as_tensor(part, device=table.device)
+        for part in (statistics.mean, statistics.std, statistics.limit)
     )
     for begin in range(0, len(table), ROWS_A_PASS):
         part = table[begin : begin + ROWS_A_PASS]

@@ -19,16 +19,20 @@ LIMIT = 5.0
 
 
 class Statistics(NamedTuple):
-    """Mean and standard deviation of each observation column, float64 (D,)."""
+    """Mean and standard deviation of each observation column, float64 (D,).
+
+    ``bound`` is how many deviations normalised values can reach.
+    """
 
     mean: npt.NDArray[np.float64]
     std: npt.NDArray[np.float64]
+    bound: float = LIMIT
 
     @property
     def limit(self) -> npt.NDArray[np.float64]:
         """How large normalised values can be, (D,); no limit where a column is left alone."""
         alone = (self.mean == 0.0) & (self.std == 1.0)
-        return np.where(alone, np.inf, LIMIT)
+        return np.where(alone, np.inf, self.bound)
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]

@@ -169,8 +169,8 @@ def add_training(
         choices=(0, 1),
         default=1,
         help="normalise observations with the mean and deviation of the "
-        f"{'random steps before learning' if online else 'dataset'}, up to five deviations; pixels "
-        "are divided by 255 instead (default %(default)s)",
+        f"{'random steps before learning' if online else 'dataset'}, up to five deviations in a "
+        "market and ten elsewhere; pixels are divided by 255 instead (default %(default)s)",
     )
     training.add_argument(
         "--encoder",

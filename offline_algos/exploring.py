@@ -14,6 +14,7 @@ from tianshou.data import CollectStats
 from tianshou.env import BaseVectorEnv
 from tqdm import tqdm
 
+from data_tools.statistics import LIMIT
 from offline_algos.normalisation import Normaliser
 from offline_algos.replay_memory import ReplayMemory
 
@@ -72,13 +73,20 @@ class Explorer:
         self._returns[:], self._lengths[:] = 0.0, 0
 
     def warm_up(
-        self, steps: int, *, norm_obs: bool, norm_reward: bool, show_progress: bool = False
+        self,
+        steps: int,
+        *,
+        norm_obs: bool,
+        norm_reward: bool,
+        bound: float = LIMIT,
+        show_progress: bool = False,
     ) -> None:
         """Take random actions, then normalise by what they met: once, the same from then on.
 
         Args:
             steps: Of all lanes together, rounded up.
             norm_obs: Fill the normaliser with the observations' mean and deviation.
+            bound: How many deviations they can reach then.
             norm_reward: Divide rewards by their deviation.
             show_progress: Show a progress bar on stderr.
         """
@@ -88,7 +96,7 @@ class Explorer:
                 self._step(self._random_actions())
                 bar.update(len(self._lanes))
         if norm_obs:
-            statistics = self.buffer.statistics()
+            statistics = self.buffer.statistics()._replace(bound=bound)
             self.normaliser.fill(statistics)
             self.buffer.normalise(statistics)
         if norm_reward:

@@ -14,6 +14,7 @@ from tqdm import tqdm
 from data_tools.command_line import sure_interrupts
 from offline_algos import compilation, report, resume, runner
 from offline_algos.actors import Actor
+from offline_algos.normalisation import bound_of
 from offline_algos.online_setup import OnlineSetup
 
 
@@ -60,6 +61,7 @@ def train(
             explorer.warm_up(
                 args.warmup,
                 norm_obs=bool(args.norm_obs),
+                bound=bound_of(setup.task.layout),
                 norm_reward=bool(args.norm_reward),
                 show_progress=trainer.params.show_progress,
             )

@@ -21,7 +21,7 @@ from offline_algos.datasets import Dataset, open_dataset
 from offline_algos.encoders import is_nature_image
 from offline_algos.gym_task import GymTask
 from offline_algos.networks import Inputs
-from offline_algos.normalisation import Normaliser, scale_rewards
+from offline_algos.normalisation import Normaliser, bound_of, scale_rewards
 from offline_algos.tasks import Task, open_task
 
 PIXEL_SCALE = 255.0
@@ -158,7 +158,7 @@ def normalise(
         return Normaliser.pixels(columns, scale)
     if not wanted:
         return Normaliser.identity(columns)
-    statistics = buffer.statistics()
+    statistics = buffer.statistics()._replace(bound=bound_of(layout))
     buffer.normalise(statistics)
     return Normaliser(statistics)
 

@@ -50,6 +50,22 @@ def test_the_dataset_ends_where_the_actor_does():
     assert torch.equal(normalised, Normaliser(statistics)(heavy))
 
 
+@pytest.mark.parametrize(
+    ("layout", "bound"),
+    [
+        ([("market_data_1Minute", 0, 60, (12, 5)), ("account_state", 60, 66, (6,))], 5.0),
+        ([("observation", 0, 17, (17,))], 10.0),
+    ],
+)
+def test_a_market_s_observations_end_earlier(layout, bound):
+    columns = layout[-1][2]
+    assert normalisation.bound_of(layout) == bound
+    values = np.full(columns, 0.5)
+    statistics = Statistics(values, values, bound)
+    far = np.full((1, columns), 1e6, np.float32)
+    np.testing.assert_array_equal(Normaliser(statistics)(far).numpy(), bound)
+
+
 def test_an_actor_carries_float64_statistics():
     network = ValueNetwork(Inputs([("price", 0, 1, (1,))], hidden_sizes=(4,)), 2)
     actor = GreedyActor(Normaliser(Statistics(np.array([30_000.1]), np.array([1.5]))), network)
