@@ -59,9 +59,10 @@ STEEP: dict[str, Flags] = {
 }  # fmt: skip
 MARKET_OWN = OWN | STEEP | {"bcq": FAST | {"--unlikely-action-threshold": ("0.1",)}}
 CONTINUOUS_OWN: dict[str, Flags] = {"il": FAST, "dt": TRANSFORMER}
-# Five thousand steps are few: the temperature must not begin where it takes as many to fall.
+# Five thousand steps are few: a temperature must not begin where it takes as many to fall. Chosen by
+# the returns on validation.
 PENDULUM_OWN = CONTINUOUS_OWN | {
-    "cql": FAST | {"--alpha": ("0.2",), "--cql-weight": ("1",)},
+    "cql": FAST | {"--alpha": ("0.2",), "--cql-weight": ("1",)}, "iql": FAST,
 }  # fmt: skip
 CONTINUOUS_MARKET = MARKET | FAST | {"--batch-size": ("256",)}
 CONTINUOUS_MARKET_OWN = STEEP | {
@@ -147,7 +148,7 @@ TASKS = (
              functools.partial(market, buffer_size=256_000, action_type="continuous"),
              "d4rl_style", CONTINUOUS[:-1], CONTINUOUS_MARKET, CONTINUOUS_MARKET_OWN),
     TaskCase("HalfCheetah, medium", half_cheetah, "d4rl_style", ("il", "cql", "td3_bc"), WIDE,
-             CHEETAH_OWN, seeds=2),
+             CHEETAH_OWN, seeds=1),
 )  # fmt: skip
 
 
