@@ -59,8 +59,7 @@ STEEP: dict[str, Flags] = {
 }  # fmt: skip
 MARKET_OWN = OWN | STEEP | {"bcq": FAST | {"--unlikely-action-threshold": ("0.1",)}}
 CONTINUOUS_OWN: dict[str, Flags] = {"il": FAST, "dt": TRANSFORMER}
-# Five thousand steps are few: a temperature must not begin where it takes as many to fall. Chosen by
-# the returns on validation.
+# Five thousand steps are few: a temperature must not begin where it takes as many to fall.
 PENDULUM_OWN = CONTINUOUS_OWN | {
     "cql": FAST | {"--alpha": ("0.2",), "--cql-weight": ("1",)}, "iql": FAST,
 }  # fmt: skip
