@@ -188,6 +188,8 @@ def main(argv: list[str] | None = None) -> int:
         arguments = parse(argv)
         torch.set_num_threads(1)
         result = measure(arguments)
+        if arguments.corl:
+            result["corl_checkout"] = (Path(arguments.corl) / ".git").exists()
         print(peers_table(result))
         if not arguments.no_write:
             print(write_result("training_peers", result))

@@ -73,10 +73,13 @@ def peers_table(result: dict[str, Any]) -> str:
     header = ["gradient steps a second", "observation, hidden layers, batch", "offline_algos"]
     for title in PEER_TITLES.values():
         header += [title, "ratio"]
+    corl = "its loops from a checkout"
+    if not result.get("corl_checkout", False):
+        corl = "its memories, networks and trainers, transcribed, without what evaluates"
     more = (
         f"Median (smallest to largest) of {result['rounds']} alternating rounds of "
         f"{result['seconds']:g} s, one thread, {ROWS:,} random transitions, sampling included, "
-        f"{QUANTILES} quantiles in discrete CQL; CORL's loops from its repository."
+        f"{QUANTILES} quantiles in discrete CQL; CORL: {corl}."
     )
     return table(header, rows) + "\n\n" + provenance(result, more)
 
