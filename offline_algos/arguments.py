@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 
@@ -12,60 +11,11 @@ from data_tools.command_line import ArgumentParser
 from data_tools.d4rl_tasks import default_folder
 from data_tools.environment import environment_help
 from offline_algos.encoders import ENCODERS
+from offline_algos.flag_types import device, number, whole
 from offline_algos.loggers import LOGGERS, logger_name
 
 Group = argparse._ArgumentGroup
 LARGEST_SEED = 2**32 - 1  # that NumPy's RandomState takes
-
-
-def whole(minimum: int, maximum: float = math.inf) -> Callable[[str], int]:
-    """An argparse type: a whole number, at least `minimum` and at most `maximum`."""
-
-    def parse(text: str) -> int:
-        try:
-            value = int(text)
-        except ValueError:
-            value = minimum - 1
-        if not minimum <= value <= maximum:
-            most = f" and at most {maximum}" if maximum < math.inf else ""
-            raise argparse.ArgumentTypeError(
-                f"expected a whole number, at least {minimum}{most}, got {text!r}"
-            )
-        return value
-
-    return parse
-
-
-def number(low: float, high: float = math.inf, *, positive: bool = False) -> Callable[[str], float]:
-    """An argparse type: a finite number in [low, high], above 0 with `positive`."""
-
-    def parse(text: str) -> float:
-        try:
-            value = float(text)
-        except ValueError:
-            value = math.nan
-        if not (math.isfinite(value) and low <= value <= high) or (positive and value <= 0.0):
-            allowed = "above 0" if positive else f"of at least {low:g}"
-            allowed += f" and at most {high:g}" if math.isfinite(high) else ""
-            raise argparse.ArgumentTypeError(f"expected a number {allowed}, got {text!r}")
-        return value
-
-    return parse
-
-
-def device(text: str) -> str:
-    """An argparse type: a torch device that this machine has."""
-    kind, _, index = text.partition(":")
-    if kind == "cpu" and not index:
-        return text
-    if kind == "cuda" and (not index or index.isdigit()):
-        found = torch.cuda.device_count() if torch.cuda.is_available() else 0
-        if int(index or 0) < found:
-            return text
-        raise argparse.ArgumentTypeError(
-            f"{text!r}: this machine has {found} CUDA devices that torch can use. Use cpu"
-        )
-    raise argparse.ArgumentTypeError(f"expected cpu, cuda or cuda:<number>, got {text!r}")
 
 
 def training_parser(

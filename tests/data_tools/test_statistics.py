@@ -44,7 +44,9 @@ def test_only_the_named_rows_count():
     values = price_like(100)
     values[50:] = np.inf
     made = column_statistics(values, np.arange(50)[::-1].copy())
-    np.testing.assert_allclose(made, column_statistics(values[:50], np.arange(50)), rtol=1e-12)
+    expected = column_statistics(values[:50], np.arange(50))
+    np.testing.assert_allclose(made.mean, expected.mean, rtol=1e-12)
+    np.testing.assert_allclose(made.std, expected.std, rtol=1e-12)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])

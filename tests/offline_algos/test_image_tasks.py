@@ -171,6 +171,8 @@ def test_what_is_not_installed_is_named(task, module, shape, extra, monkeypatch)
         monkeypatch.setitem(gym.registry, GAME, gym.envs.registration.EnvSpec(**game))
     else:
         monkeypatch.delitem(gym.registry, "ALE/Pong-v5", raising=False)
+    for loaded in [name for name in sys.modules if name.startswith(f"gymnasium.envs.{module}")]:
+        monkeypatch.delitem(sys.modules, loaded)  # of an earlier test
     monkeypatch.setitem(sys.modules, module, None)
     with pytest.raises(ValueError, match=rf"--task {task}: .*pip install -e '\.\[{extra}\]'"):
         make_environment(task, shape)
