@@ -64,20 +64,16 @@ LARGE, LITTLE = Size(266, (256, 256), 256), Size(16, (64, 64), 64)
 class TrainingCase(NamedTuple):
     """A method: our script, its flags beside the sizes, and the ratios to Tianshou's asked for.
 
-    `alike` says whether the mathematics is unchanged, so that parameters can be compared.
+    `stock` makes Tianshou's algorithm; None where it has none. `alike` says whether the mathematics
+    is unchanged, so that parameters can be compared.
     """
 
     name: str
     script: str
     flags: tuple[str, ...]
-    stock: Callable[[Size], Any]
+    stock: Callable[[Size], Any] | None
     aims: dict[Size, float]
     alike: bool = False
-
-
-def not_there(size: Size) -> Any:
-    """Tianshou has no such method."""
-    raise NotImplementedError
 
 
 def transitions(size: Size, *, continuous: bool, seed: int = 0) -> ReplayBuffer:
@@ -234,4 +230,4 @@ CASES = (
                  stock_cql, _aims(3.5)),
 )  # fmt: skip
 # What stands beside other peers only (`benchmarks.training_peers`).
-WITHOUT_STOCK = (TrainingCase("IQL", "d4rl_style_iql", (), not_there, {}),)
+WITHOUT_STOCK = (TrainingCase("IQL", "d4rl_style_iql", (), None, {}),)

@@ -76,13 +76,14 @@ class Peer:
 
     def send(self, asked: tuple[str, Size] | float | None) -> None:
         """A method and its size, seconds to measure, or None: it is to end."""
+        line: Any = asked
         if isinstance(asked, tuple):
             method, size = asked
-            asked = {"method": method, **size._asdict(), "rows": self._rows}  # type: ignore
+            line = {"method": method, **size._asdict(), "rows": self._rows}
         assert self._process.stdin is not None
         # a script that has ended is noticed where its answer is missing
         with contextlib.suppress(BrokenPipeError):
-            print(json.dumps(asked), file=self._process.stdin, flush=True)
+            print(json.dumps(line), file=self._process.stdin, flush=True)
 
     def recv(self) -> Any:
         """Its answer.

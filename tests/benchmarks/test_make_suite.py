@@ -8,13 +8,11 @@ import shutil
 import h5py
 import numpy as np
 import pytest
-import torch
 
 from benchmarks import make_suite, suite_config, suite_plan
 from benchmarks.suite_manifest import read_manifest
 from data_tools.files import sha256
 from data_tools.flat_layout import read_provenance
-from offline_algos.checkpoint import load_policy
 from tests.benchmarks.in_process import InProcess
 from tests.offline_algos import samples
 
@@ -303,13 +301,3 @@ def test_a_quick_task_keeps_its_other_flags():
     assert quick[quick.index("--epoch") + 1] == "2"
     assert quick[quick.index("--gamma") + 1] == "0.9"
     assert "--hidden-sizes 8 --num-quantiles" in " ".join(quick)
-
-
-def test_the_expert_s_weights_are_those_of_its_validation(whole):
-    """Of two trainings with equal flags, one cut short, the shared epochs are the same."""
-    policies = read_manifest(whole)["policies"]
-    expert, medium = (f"cartpole/{name}.pth" for name in ("expert", "medium"))
-    if policies[expert]["epoch"] != policies[medium]["epoch"]:
-        pytest.skip("the quick expert is of a later epoch")
-    one, other = (load_policy(whole / name).actor.state_dict() for name in (expert, medium))
-    assert all(torch.equal(one[key], other[key]) for key in one)

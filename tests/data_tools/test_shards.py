@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import resource
 import shutil
 import signal
@@ -23,34 +22,9 @@ from data_tools.convert import main as convert_main
 from data_tools.hdf5 import DatasetError, load_buffer, read_provenance
 from data_tools.shards import shard_seed
 from gym_trade import VectorTradeEnv
-from tests.data_tools.collecting import COLUMNS, REPOSITORY, quiet, write_market
+from tests.data_tools.collecting import COLUMNS, REPOSITORY, quiet
 from tests.data_tools.killing import content
-
-SHARDS = 4
-
-
-@pytest.fixture(scope="module")
-def market_file(tmp_path_factory: pytest.TempPathFactory) -> str:
-    return write_market(tmp_path_factory.mktemp("market") / "wild.csv")
-
-
-def sharded(folder: Path, market: str, **options: Any) -> Any:
-    """A dataset in `folder`, which is made."""
-    folder.mkdir(exist_ok=True)
-    asked = {"shards": SHARDS, "policy": "ma-cross:fast=3,slow=9+random", "epsilon": 0.1}
-    return quiet(folder / "a.hdf5", market, **(asked | options))
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory, market_file: str) -> Path:
-    """The folder of an uninterrupted collection."""
-    folder = tmp_path_factory.mktemp("whole")
-    sharded(folder, market_file)
-    return folder
-
-
-def shard_files(folder: Path) -> list[Path]:
-    return sorted(folder.glob("a.hdf5.shards-*/0*.hdf5"))
+from tests.data_tools.sharding import SHARDS, shard_files, sharded
 
 
 def test_a_sharded_dataset_is_a_dataset(whole: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,92 +293,6 @@ def test_an_odd_name(tmp_path: Path, market_file: str) -> None:
     """HDF5 gives a meaning to % in the names of files."""
     made = quiet(tmp_path / "100% of it.hdf5", market_file, shards=2)
     assert len(load_buffer(made.path)[0]) == 500
-
-
-# --- what is refused of a file from elsewhere ---------------------------------------------------
-
-
-@pytest.fixture
-def copied(tmp_path: Path, whole: Path) -> Path:
-    """A copy of the dataset in a folder of its own, below which is another one."""
-    return Path(shutil.copytree(whole, tmp_path / "copy")) / "a.hdf5"
-
-
-def refused(path: Path) -> str:
-    with pytest.raises(DatasetError) as caught:
-        load_buffer(path)
-    return str(caught.value)
-
-
-def test_it_can_be_moved_with_its_shards_only(copied: Path) -> None:
-    moved = copied.parent.with_name("moved")
-    copied.parent.rename(moved)
-    assert len(load_buffer(moved / "a.hdf5")[0]) == 500
-    (moved / "a.hdf5").rename(moved.parent / "a.hdf5")
-    assert "is missing: keep the shards" in refused(moved.parent / "a.hdf5")
-    # stock Tianshou reads on without a word: what is lost has no numbers at least
-    assert np.isnan(ReplayBuffer.load_hdf5(str(moved.parent / "a.hdf5")).obs).all()
-
-
-def test_a_missing_or_foreign_shard(copied: Path) -> None:
-    first = shard_files(copied.parent)[0]
-    kept = first.read_bytes()
-    outside = copied.parent.parent / "outside.hdf5"
-    outside.write_bytes(kept)
-    first.unlink()
-    assert "00000.hdf5 is missing" in refused(copied)
-    first.symlink_to(outside)
-    assert "00000.hdf5 is not in its folder" in refused(copied)
-    first.unlink()
-    first.write_bytes(b"nothing")
-    assert "cannot be opened as HDF5" in refused(copied)
-    shutil.copy(copied, first)  # a shard that is joined of others itself
-    assert "of its own" in refused(copied)
-    first.write_bytes(kept)
-    assert len(load_buffer(copied)[0]) == 500
-
-
-def test_a_shorter_shard(copied: Path, market_file: str) -> None:
-    first = shard_files(copied.parent)[0]
-    first.unlink()
-    quiet(first, market_file, buffer_size=124)
-    assert "which does not fit" in refused(copied)
-
-
-def point(path: Path, source: str, rows: int = 500) -> None:
-    """Let the rewards of a dataset be read from another file."""
-    layout = h5py.VirtualLayout((500,), np.float64)
-    layout[:rows] = h5py.VirtualSource(source, "_meta/rew", (rows,), np.float64)
-    with h5py.File(path, "r+") as root:
-        del root["_meta/rew"]
-        made = root["_meta"].create_virtual_dataset("rew", layout)
-        made.attrs["__data_type__"] = "ndarray"
-
-
-@pytest.mark.parametrize("source", ["{folder}/other.hdf5", "../other.hdf5", "."])
-def test_rows_of_a_file_elsewhere(copied: Path, market_file: str, source: str) -> None:
-    other = copied.parent.parent / "other.hdf5"
-    quiet(other, market_file)
-    point(copied, source.format(folder=other.parent))
-    assert "_meta/rew is joined of other files" in refused(copied)
-
-
-def test_rows_that_nothing_fills(copied: Path, market_file: str) -> None:
-    quiet(copied.parent / "other.hdf5", market_file, buffer_size=400)
-    point(copied, "other.hdf5", rows=400)
-    assert "files that hold 400 rows" in refused(copied)
-
-
-def test_rows_stored_outside_the_file(copied: Path) -> None:
-    secret = copied.parent.parent / "secret"
-    secret.write_bytes(os.urandom(4000))
-    with h5py.File(copied, "r+") as root:
-        del root["_meta/rew"]
-        made = root["_meta"].create_dataset(
-            "rew", (500,), np.float64, external=[(str(secret), 0, 4000)]
-        )
-        made.attrs["__data_type__"] = "ndarray"
-    assert "is stored outside the file" in refused(copied)
 
 
 def test_it_is_converted_as_a_plain_one_is(tmp_path: Path, whole: Path) -> None:

@@ -1,0 +1,23 @@
+"""Datasets in shards, for the modules that do not make their own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.data_tools.collecting import write_market
+from tests.data_tools.sharding import sharded
+
+
+@pytest.fixture(scope="module")
+def market_file(tmp_path_factory: pytest.TempPathFactory) -> str:
+    return write_market(tmp_path_factory.mktemp("market") / "wild.csv")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory, market_file: str) -> Path:
+    """The folder of an uninterrupted collection."""
+    folder = tmp_path_factory.mktemp("whole")
+    sharded(folder, market_file)
+    return folder

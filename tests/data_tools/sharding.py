@@ -1,0 +1,21 @@
+"""Small datasets in shards."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from tests.data_tools.collecting import quiet
+
+SHARDS = 4
+
+
+def sharded(folder: Path, market: str, **options: Any) -> Any:
+    """A dataset in `folder`, which is made."""
+    folder.mkdir(exist_ok=True)
+    asked = {"shards": SHARDS, "policy": "ma-cross:fast=3,slow=9+random", "epsilon": 0.1}
+    return quiet(folder / "a.hdf5", market, **(asked | options))
+
+
+def shard_files(folder: Path) -> list[Path]:
+    return sorted(folder.glob("a.hdf5.shards-*/0*.hdf5"))
