@@ -17,10 +17,10 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from offline_algos import squashed_gaussian
+from offline_algos.discrete_crr import MODES
 from offline_algos.networks import Critic
 from offline_algos.updates import TensorUpdates
 
-MODES = ("exp", "binary", "all")
 ADVANTAGES = ("mean", "max")
 
 
