@@ -92,12 +92,12 @@ TASKS = (
     TaskSets(
         "mean-reverting-levels", "Learnable market, discrete levels", SEQUENTIAL,
         ("--market", "synthetic:mean_reverting", *EPISODES),
-        "atari_style_qrdqn", QRDQN_MARKET, "ma-cross", 0.02, LEARNABLE,
+        "atari_style_qrdqn", QRDQN_MARKET, "mean-reversion", 0.02, LEARNABLE,
     ),
     TaskSets(
         "mean-reverting-continuous", "Learnable market, continuous exposure", SEQUENTIAL,
         ("--market", "synthetic:mean_reverting", *CONTINUOUS, *EPISODES),
-        "d4rl_style_sac", SAC_MARKET, "ma-cross", 0.02, LEARNABLE,
+        "d4rl_style_sac", SAC_MARKET, "mean-reversion", 0.02, LEARNABLE,
     ),
     TaskSets(
         "martingale-levels", "Market that is a fair game, discrete levels", SEQUENTIAL,
@@ -144,7 +144,8 @@ def market_tasks(path: str, environment: tuple[str, ...]) -> tuple[TaskSets, ...
         made.append(
             replace(
                 recipe, name=f"market-{name}", title=f"Market file, {name}",
-                environment=("--market", path, *kind, *environment, *EPISODES), note=OF_A_FILE,
+                environment=("--market", path, *kind, *environment, *EPISODES),
+                rule="ma-cross", note=OF_A_FILE,
             )
         )  # fmt: skip
     return tuple(made)
