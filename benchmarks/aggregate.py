@@ -48,7 +48,7 @@ def interquartile_mean(scores: npt.ArrayLike, *, fractional: bool = False) -> Ar
         fractional: See above.
 
     Returns:
-        (...), in the unit of the scores.
+        (...), in the unit of the scores; of one matrix a NumPy float, as all statistics here.
     """
     values = np.asarray(scores, dtype=np.float64)
     flat = np.sort(values.reshape(*values.shape[:-2], -1), axis=-1)
@@ -56,16 +56,16 @@ def interquartile_mean(scores: npt.ArrayLike, *, fractional: bool = False) -> Ar
     whole, rest = divmod(count, 4)
     kept = flat[..., whole : count - whole]
     if not fractional or not rest:
-        return np.asarray(kept.mean(axis=-1))
+        return kept.mean(axis=-1)
     if kept.shape[-1] == 1:
-        return np.asarray(kept[..., 0])
+        return kept[..., 0]
     outer = (rest / 4.0) * (kept[..., 0] + kept[..., -1])
-    return np.asarray((kept.sum(axis=-1) - outer) / (count / 2.0))
+    return (kept.sum(axis=-1) - outer) / (count / 2.0)
 
 
 def mean(scores: npt.ArrayLike) -> Array:
     """The mean over tasks of the mean over runs; (..., runs, tasks) to (...)."""
-    return np.asarray(np.asarray(scores, dtype=np.float64).mean(axis=(-2, -1)))
+    return np.asarray(scores, dtype=np.float64).mean(axis=(-2, -1))
 
 
 def median(scores: npt.ArrayLike) -> Array:
@@ -73,7 +73,7 @@ def median(scores: npt.ArrayLike) -> Array:
 
     On one task that is the mean: half of the tasks may be failures without its moving.
     """
-    return np.asarray(np.median(np.asarray(scores, dtype=np.float64).mean(axis=-2), axis=-1))
+    return np.median(np.asarray(scores, dtype=np.float64).mean(axis=-2), axis=-1)
 
 
 def optimality_gap(scores: npt.ArrayLike, target: float = 100.0) -> Array:
@@ -87,7 +87,7 @@ def optimality_gap(scores: npt.ArrayLike, target: float = 100.0) -> Array:
         (...), 0 where every score reaches the target.
     """
     short = target - np.minimum(np.asarray(scores, dtype=np.float64), target)
-    return np.asarray(short.mean(axis=(-2, -1)))
+    return short.mean(axis=(-2, -1))
 
 
 def stratified_draws(

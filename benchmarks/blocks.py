@@ -104,15 +104,15 @@ def stationary_indices(
         ValueError: `length` is below 1 or above the number of steps.
     """
     _check_length(length, steps)
-    positions = np.arange(steps)
-    begins = random.random((resamples, steps)) < 1.0 / length
+    begins = random.random((resamples, steps), dtype=np.float32) < 1.0 / length
     begins[:, 0] = True
-    start = np.maximum.accumulate(
-        np.where(begins, positions, 0), axis=1
-    )  # of the block, in the draw
-    drawn = random.integers(steps, size=(resamples, steps))
-    source = np.take_along_axis(drawn, start, axis=1) + (positions - start)
-    return np.asarray(np.where(source < steps, source, source - steps))
+    at = np.flatnonzero(begins)
+    lengths = np.diff(at, append=begins.size)
+    # within a block the source goes on as the place in the draw does
+    shift = random.integers(steps, size=len(at)) - at
+    source = np.repeat(shift, lengths) + np.arange(begins.size)
+    wrapped = np.where(source < steps, source, source - steps)  # a block ends with its draw
+    return np.asarray(wrapped.reshape(resamples, steps))
 
 
 def circular_indices(

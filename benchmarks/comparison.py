@@ -127,7 +127,7 @@ def performance_profile(
         nothing = np.full(len(points), np.nan)
         return Profile(points, estimate, nothing, nothing.copy(), confidence)
     random = np.random.default_rng(seed)
-    drawn = _counts(random, *values.shape, resamples).reshape(resamples, -1)
+    drawn = _counts(random, len(values), values.shape[1], resamples).reshape(resamples, -1)
     draws = drawn @ above.reshape(values.size, -1) / values.size
     tail = (1.0 - confidence) / 2.0
     low, high = np.quantile(draws, [tail, 1.0 - tail], axis=0)

@@ -37,7 +37,7 @@ def row_correlation(first: Array, second: Array) -> Array:
     x, y = (ranks - ranks.mean(axis=-1, keepdims=True) for ranks in (x, y))
     scale = np.sqrt((x**2).sum(axis=-1) * (y**2).sum(axis=-1))
     nothing = np.full(np.shape(scale), np.nan)
-    return np.asarray(np.divide((x * y).sum(axis=-1), scale, out=nothing, where=scale > 0.0))
+    return np.divide((x * y).sum(axis=-1), scale, out=nothing, where=scale > 0.0)[()]
 
 
 def rank_correlation(
@@ -134,7 +134,7 @@ def _concordance(ranks: Array, ties: float) -> Array:
     totals = ranks.sum(axis=-2)
     spread = ((totals - totals.mean(axis=-1, keepdims=True)) ** 2).sum(axis=-1)
     most = seeds**2 * (methods**3 - methods) - seeds * ties
-    return np.asarray(12.0 * spread / most if most > 0.0 else np.full(spread.shape, np.nan))
+    return 12.0 * spread / most if most > 0.0 else np.full(spread.shape, np.nan)
 
 
 def rank_stability(

@@ -26,17 +26,17 @@ def sharpe_ratio(returns: npt.ArrayLike, periods_per_year: float = 1.0) -> Array
         periods_per_year: Steps a year, for the annualised ratio; 1 for that per step.
 
     Returns:
-        (...); 0 where there are fewer than two returns or all are equal.
+        (...), of one series a NumPy float; 0 for fewer than two returns, and where all are equal.
     """
     values = np.asarray(returns, dtype=np.float64)
     centre = values.mean(axis=-1)
     if values.shape[-1] < 2:
-        return np.zeros_like(centre)
+        return np.zeros_like(centre)[()]
     deviation = values.std(axis=-1, ddof=1)
     # a deviation that is rounding error beside the mean is none
     flat = deviation <= 1e-12 * np.abs(centre)
     ratio = np.divide(centre, deviation, out=np.zeros_like(centre), where=~flat)
-    return np.asarray(ratio * math.sqrt(periods_per_year))
+    return ratio[()] * math.sqrt(periods_per_year)
 
 
 class Moments(NamedTuple):

@@ -58,6 +58,7 @@ from benchmarks.sharpe import (
 )
 from benchmarks.time_bootstrap import (
     common_block_length,
+    interquartile_mean_over_seeds,
     joint_bootstrap,
     joint_difference,
     joint_draws,
@@ -83,6 +84,7 @@ __all__ = [
     "expected_maximum_sharpe",
     "holm",
     "interquartile_mean",
+    "interquartile_mean_over_seeds",
     "joint_bootstrap",
     "joint_difference",
     "joint_draws",

@@ -6,7 +6,11 @@ is compared, gets the same blocks. Seeds and blocks are drawn independently of e
 the two-way bootstrap of Owen 2007, Annals of Applied Statistics 1(2), "The pigeonhole bootstrap":
 it counts what is peculiar to one seed in one block more than once, so it errs towards too long.
 
-What it cannot do: show a market that behaves differently from the test period.
+**How far to trust them.** Measured on 1000 series of 400 steps, nominal 95% intervals of one
+policy's mean cover the truth in 95% where returns are independent, and in 91%, 90% and 84% where
+they are autoregressive with 0.3, 0.6 and 0.9; without blocks in 83%, 67% and 36%. With five seeds
+that matter about as much as the path does, those over both cover it in 89%, over seeds alone or
+time alone in 74%. No bootstrap shows a market that behaves differently from the test period.
 
 Returns are **simple returns** per decision, one a step, of the same instants in every row.
 """
@@ -18,6 +22,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.aggregate import interquartile_mean
 from benchmarks.blocks import (
     FEWEST_STEPS,
     Indices,
@@ -46,12 +51,17 @@ DRAWS: dict[str, Callable[[int, float, int, np.random.Generator], Indices]] = {
 
 def total_log_return(returns: npt.ArrayLike) -> Array:
     """The logarithm of last equity over first; simple returns (..., steps) to (...)."""
-    return np.asarray(np.log1p(np.asarray(returns, dtype=np.float64)).sum(axis=-1))
+    return np.log1p(np.asarray(returns, dtype=np.float64)).sum(axis=-1)
 
 
 def mean_over_seeds(scores: npt.ArrayLike) -> Array:
     """(..., seeds) to (...)."""
-    return np.asarray(np.asarray(scores, dtype=np.float64).mean(axis=-1))
+    return np.asarray(scores, dtype=np.float64).mean(axis=-1)
+
+
+def interquartile_mean_over_seeds(scores: npt.ArrayLike) -> Array:
+    """(..., seeds) to (...), as `benchmarks.aggregate.interquartile_mean` of one task."""
+    return interquartile_mean(np.asarray(scores, dtype=np.float64)[..., None])
 
 
 def common_block_length(series: Sequence[Array], kind: str = "stationary") -> float:
@@ -89,6 +99,9 @@ def joint_draws(
     seed: Seed = 0,
 ) -> Array:
     """Scores of methods on resampled time and seeds, the same blocks of time for all of them.
+
+    For a normalised score give its references as further methods, and combine the columns: then it
+    is normalised by what the references did on the same blocks.
 
     Args:
         methods: Each the simple returns of a method, (seeds, steps), or (steps,) where it has no
@@ -177,7 +190,8 @@ def joint_bootstrap(
         kind: As there.
         length: As there.
         resamples: As there.
-        confidence: Nominal coverage. On autoregressive returns (0.3, 400 steps) 95% cover 93%.
+        confidence: Nominal coverage, see above. For k rows of which none may err, 1 - 0.05 / k,
+            which needs 400 k resamples.
         seed: As there.
 
     Returns:
