@@ -78,6 +78,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteBCQ, Actor]:
     actor = ConstrainedActor(
         setup.normaliser, network, imitator, threshold, setup.task.action_masks
     )
+    algorithm.legal = setup.legal
     return algorithm.to(args.device), actor
 
 

@@ -88,6 +88,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteCRR, Actor]:
         target_update_freq=args.target_update_freq,
     )
     actor = GreedyActor(setup.normaliser, network, setup.task.action_masks)
+    algorithm.legal = setup.legal
     return algorithm.to(args.device), actor
 
 

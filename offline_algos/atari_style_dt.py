@@ -76,6 +76,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DecisionTransformer, 
     )
     target = target_returns(args, setup)[0]
     actor = TransformerActor(setup.normaliser, network, target, masks=setup.task.action_masks)
+    algorithm.legal = setup.legal
     return algorithm.to(args.device), actor.to(args.device)
 
 

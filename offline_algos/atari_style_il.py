@@ -39,6 +39,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteImitation, Ac
     )
     algorithm = DiscreteImitation(policy=policy, optim=FusedAdam(lr=args.lr))
     actor = GreedyActor(setup.normaliser, network, setup.task.action_masks)
+    algorithm.legal = setup.legal
     return algorithm.to(args.device), actor
 
 

@@ -80,6 +80,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteIQL, Actor]:
         advantage_clip=args.advantage_clip,
     )
     actor = GreedyActor(setup.normaliser, network, setup.task.action_masks)
+    algorithm.legal = setup.legal
     return algorithm.to(args.device), actor
 
 

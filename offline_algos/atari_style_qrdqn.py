@@ -86,6 +86,7 @@ def build(args: argparse.Namespace, setup: Learning) -> tuple[QRDQN, Actor]:
         eps_steps=args.eps_decay_steps,
     )
     actor = GreedyActor(setup.normaliser, network, setup.task.action_masks)
+    algorithm.legal = setup.legal
     return algorithm.to(args.device), actor
 
 
