@@ -20,7 +20,6 @@ from offline_algos.arguments import cut_into_epochs
 from offline_algos.datasets import Dataset, open_dataset
 from offline_algos.encoders import is_nature_image
 from offline_algos.gym_task import GymTask
-from offline_algos.legal_actions import LegalActions
 from offline_algos.networks import Inputs
 from offline_algos.normalisation import Normaliser, bound_of, scale_rewards
 from offline_algos.tasks import Task, open_task
@@ -67,11 +66,6 @@ class Learning:
     task: Task | GymTask
     normaliser: Normaliser
     inputs: Inputs
-
-    @property
-    def legal(self) -> LegalActions | None:
-        """Masks illegal actions in normalised observations; None where the task has none."""
-        return LegalActions.of(self.task.action_masks, self.normaliser)
 
     def facts(self) -> dict[str, Any]:
         """What a checkpoint says about the transitions: JSON-able."""
