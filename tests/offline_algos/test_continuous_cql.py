@@ -17,7 +17,7 @@ from offline_algos import squashed_gaussian
 from offline_algos.cql import CQL
 from offline_algos.resume import _counters
 from offline_algos.updates import FusedAdam
-from tests.offline_algos import batches
+from tests.offline_algos import batches, scripts
 from tests.offline_algos.cql_setups import (
     ALPHA,
     GAMMA,
@@ -243,6 +243,14 @@ def test_the_policy_clones_first():
         algorithm._update_with_batch(batch)
     assert taken[0] == taken[1] == taken[2] != taken[3]
     assert _counters(algorithm)["steps"] == 4
+
+
+def test_the_flags_reach_the_algorithm():
+    name = "d4rl_style_cql"
+    made, _ = scripts.make_algorithm(name)
+    assert (made.soft_backup, made.cloning_steps) == (False, 0)
+    made, _ = scripts.make_algorithm(name, "--soft-backup", "1", "--cloning-steps", "7")
+    assert (made.soft_backup, made.cloning_steps) == (True, 7)
 
 
 @pytest.mark.parametrize("calibrated", [False, True])

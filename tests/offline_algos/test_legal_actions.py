@@ -26,6 +26,7 @@ from offline_algos.legal_actions import LegalActions
 from offline_algos.networks import Inputs, ValueNetwork
 from offline_algos.normalisation import Normaliser
 from offline_algos.qrdqn import QRDQN
+from tests.offline_algos import batches, scripts
 from tests.offline_algos import decision_transformer_setups as transformers
 
 COLUMNS, ACTIONS, ATOMS, ROWS, GAMMA = 7, 4, 5, 24, 0.9
@@ -280,6 +281,16 @@ def test_a_recorded_action_counts_though_it_is_illegal(method):
     assert losses and all(math.isfinite(value) for value in losses)
     assert getattr(stats, "cql_loss", 0.0) >= 0.0
     assert all(bool(value.isfinite().all()) for value in algorithm.parameters())
+
+
+@pytest.mark.parametrize("name", [f"atari_style_{method}" for method in scripts.DISCRETE])
+def test_the_scripts_mask_where_their_task_does(name):
+    masks = [[1, 0, 1], [1, 1, 0], [1, 1, 1]]
+    algorithm, actor = scripts.make_algorithm(name, masks=masks)
+    obs = torch.zeros(3, batches.COLUMNS)
+    obs[:, DIRECTION_COLUMN] = torch.tensor([0.0, 1.0, -1.0])
+    assert algorithm.legal.mask(obs).int().tolist() == masks == actor.masks.rows
+    assert scripts.make_algorithm(name)[0].legal is None
 
 
 # --- the rule ----------------------------------------------------------------------------------
