@@ -23,6 +23,7 @@ from offline_algos import entrance, preparation, report, runner
 from offline_algos.actors import Actor, GreedyActor
 from offline_algos.arguments import add_discount, number, training_parser, whole
 from offline_algos.discrete_cql import DiscreteCQL
+from offline_algos.legal_actions import LegalActions
 from offline_algos.networks import ValueNetwork
 from offline_algos.preparation import Setup
 from offline_algos.updates import FusedAdam
@@ -75,6 +76,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteCQL, Actor]:
         target_update_freq=args.target_update_freq,
     )
     actor = GreedyActor(setup.normaliser, network, setup.task.action_masks)
+    algorithm.legal = LegalActions.of(setup.task.action_masks, setup.normaliser)
     return algorithm.to(args.device), actor
 
 

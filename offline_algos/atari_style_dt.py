@@ -31,6 +31,7 @@ from offline_algos.decision_transformer import (
     compare_targets,
     target_returns,
 )
+from offline_algos.legal_actions import LegalActions
 from offline_algos.preparation import Setup
 from offline_algos.sequence_buffer import SequenceBuffer
 from offline_algos.transformer_actor import TransformerActor
@@ -76,6 +77,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DecisionTransformer, 
     )
     target = target_returns(args, setup)[0]
     actor = TransformerActor(setup.normaliser, network, target, masks=setup.task.action_masks)
+    algorithm.legal = LegalActions.of(setup.task.action_masks, setup.normaliser)
     return algorithm.to(args.device), actor.to(args.device)
 
 

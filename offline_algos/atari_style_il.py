@@ -17,6 +17,7 @@ from offline_algos import entrance, preparation, report, runner
 from offline_algos.actors import Actor, GreedyActor
 from offline_algos.arguments import training_parser
 from offline_algos.imitation import DiscreteImitation
+from offline_algos.legal_actions import LegalActions
 from offline_algos.networks import ValueNetwork
 from offline_algos.preparation import Setup
 from offline_algos.updates import FusedAdam
@@ -39,6 +40,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteImitation, Ac
     )
     algorithm = DiscreteImitation(policy=policy, optim=FusedAdam(lr=args.lr))
     actor = GreedyActor(setup.normaliser, network, setup.task.action_masks)
+    algorithm.legal = LegalActions.of(setup.task.action_masks, setup.normaliser)
     return algorithm.to(args.device), actor
 
 

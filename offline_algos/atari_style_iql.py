@@ -22,6 +22,7 @@ from offline_algos import entrance, preparation, report, runner
 from offline_algos.actors import Actor, GreedyActor
 from offline_algos.arguments import add_discount, add_tau, number, training_parser
 from offline_algos.discrete_iql import DiscreteIQL
+from offline_algos.legal_actions import LegalActions
 from offline_algos.networks import ValueNetwork
 from offline_algos.preparation import Setup
 from offline_algos.updates import FusedAdam
@@ -80,6 +81,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteIQL, Actor]:
         advantage_clip=args.advantage_clip,
     )
     actor = GreedyActor(setup.normaliser, network, setup.task.action_masks)
+    algorithm.legal = LegalActions.of(setup.task.action_masks, setup.normaliser)
     return algorithm.to(args.device), actor
 
 

@@ -20,6 +20,7 @@ from data_tools import command_line
 from offline_algos import entrance, online, online_setup
 from offline_algos.actors import Actor, GreedyActor
 from offline_algos.arguments import add_discount, number, whole
+from offline_algos.legal_actions import LegalActions
 from offline_algos.networks import ValueNetwork
 from offline_algos.online_arguments import online_parser
 from offline_algos.preparation import Learning
@@ -86,6 +87,7 @@ def build(args: argparse.Namespace, setup: Learning) -> tuple[QRDQN, Actor]:
         eps_steps=args.eps_decay_steps,
     )
     actor = GreedyActor(setup.normaliser, network, setup.task.action_masks)
+    algorithm.legal = LegalActions.of(setup.task.action_masks, setup.normaliser)
     return algorithm.to(args.device), actor
 
 

@@ -29,6 +29,11 @@ class CQL(TensorUpdates, stock.CQL):
     the authors' code it is a sum and no mean, a constant that the ``lagrange_threshold`` of
     published settings contains, and ``temperature`` divides the corrected values.
 
+    Targets contain no entropy, by the paper's equation 3 and in the authors' code: with rewards of
+    mean 0, as on a market, the values would soon be those of the entropies to come. As there, the
+    policy may begin with steps of cloning: instead of its value it then has the likelihood of the
+    recorded actions, beside its entropy.
+
     What is corrected:
 
     * Uniform actions lie in [min_action, max_action]; Tianshou's are all ``-min_action``.
@@ -43,12 +48,14 @@ class CQL(TensorUpdates, stock.CQL):
       no gradient of the multiplier's loss. Limits on it are a projection, which it can leave.
     * Without `critic2`, the second critic has weights of its own; Tianshou copies the first one,
       and equal critics stay equal.
-    * Targets bootstrap through time limits; see `TensorUpdates`.
+    * Targets bootstrap through time limits; see `TensorUpdates`. Tianshou's contain the entropy.
 
     Args:
         critic: Of observation and action.
         critic2: The second one; None: made like the first one.
         cql_alpha_lr: Learning rate of the multiplier.
+        soft_backup: Subtract ``alpha log pi`` from targets, as in soft actor-critic.
+        cloning_steps: Gradient steps until the policy asks the critics.
         **arguments: Tianshou's. `policy` is a `SACPolicy` of a `GaussianNetwork`.
     """
 
@@ -60,12 +67,15 @@ class CQL(TensorUpdates, stock.CQL):
         critic: Critic,
         critic2: Critic | None = None,
         cql_alpha_lr: float = 1e-4,
+        soft_backup: bool = False,
+        cloning_steps: int = 0,
         **arguments: Any,
     ) -> None:
         device = critic.first.weight.device
         if critic2 is None:
             critic2 = Critic(**critic.arguments).to(device)
         super().__init__(critic=critic, critic2=critic2, cql_alpha_lr=cql_alpha_lr, **arguments)
+        self.soft_backup, self.cloning_steps, self.steps = soft_backup, cloning_steps, 0
         self.cql_log_alpha = nn.Parameter(torch.zeros((), device=device))
         self.cql_alpha_optim = self._create_optimizer(
             nn.ParameterList([self.cql_log_alpha]), FusedAdam(lr=cql_alpha_lr)
@@ -83,7 +93,11 @@ class CQL(TensorUpdates, stock.CQL):
     def _update_with_batch(self, batch: Any) -> stock.CQLTrainingStats:
         critics = (self.critic, self.critic2)
         reads = [critic.read(batch.obs) for critic in critics]
-        actor_loss, log_density = self._actor_loss(batch.obs, reads)
+        if self.steps < self.cloning_steps:
+            actor_loss, log_density = self._cloning_loss(batch)
+        else:
+            actor_loss, log_density = self._actor_loss(batch.obs, reads)
+        self.steps += 1
         self.policy_optim.step(actor_loss)
         alpha_loss = self.alpha.update(-log_density.detach())
         target, actions, densities = self._target_and_actions(batch)
@@ -118,6 +132,13 @@ class CQL(TensorUpdates, stock.CQL):
         value = torch.minimum(value1, value2).squeeze(-1)
         return (self.alpha.value * log_density - value).mean(), log_density
 
+    def _cloning_loss(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
+        """As `_actor_loss`, with the recorded actions' likelihood in the place of the value."""
+        (mean, std), _ = self.policy.actor(batch.obs)
+        _, log_density = squashed_gaussian.sample(mean, std)
+        recorded = squashed_gaussian.log_prob(mean, std, batch.act)
+        return (self.alpha.value * log_density - recorded).mean(), log_density
+
     @torch.no_grad()
     def _target_and_actions(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """What the critics learn from.
@@ -132,7 +153,9 @@ class CQL(TensorUpdates, stock.CQL):
         act, log_density = squashed_gaussian.sample(mean_next, std_next)
         old1, old2 = self.critic_old.module, self.critic2_old.module
         value = torch.minimum(old1(batch.obs_next, act), old2(batch.obs_next, act)).squeeze(-1)
-        target = batch.rew + batch.discount * (value - self.alpha.value * log_density)
+        if self.soft_backup:
+            value = value - self.alpha.value * log_density
+        target = batch.rew + batch.discount * value
         count = self.num_repeat_actions
         uniform = batch.act.new_empty((count, *batch.act.shape))
         uniform.uniform_(self.min_action, self.max_action)

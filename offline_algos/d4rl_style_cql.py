@@ -4,8 +4,10 @@ Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) whose critics also mi
 
     cql_weight * E_D[ log integral exp Q(s, a) da - Q(s, a_D) ]
 
-which pushes down the value of actions that the data does not show. Defaults are those of the
-authors' code for MuJoCo. With --calibrated it is Cal-QL (Nakamoto et al. 2023, arXiv:2303.05479).
+which pushes down the value of actions that the data does not show. The authors' code for MuJoCo
+also has --actor-lr 1e-4 --hidden-sizes 256 256 256 --cloning-steps 40000 (10,000 do as well, it
+says), and clips no gradients. With --calibrated it is Cal-QL (Nakamoto et al. 2023,
+arXiv:2303.05479).
 
     python d4rl_style_cql.py --load-buffer-name trades.hdf5
 """
@@ -57,6 +59,22 @@ def make_parser() -> command_line.ArgumentParser:
         default=1,
         help="learn --alpha, so that the entropy is minus the numbers of an action "
         "(default %(default)s)",
+    )
+    group.add_argument(
+        "--soft-backup",
+        type=int,
+        choices=(0, 1),
+        default=0,
+        help="1: the entropy to come is in the targets, as in soft actor-critic "
+        "(default %(default)s)",
+    )
+    group.add_argument(
+        "--cloning-steps",
+        type=whole(0),
+        default=0,
+        metavar="N",
+        help="gradient steps in which the policy clones the data's actions, until it asks the "
+        "critics (default %(default)s)",
     )
     group.add_argument(
         "--max-grad-norm",
@@ -145,6 +163,8 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[CQL, Actor]:
         num_repeat_actions=args.num_repeat_actions,
         max_grad_norm=args.max_grad_norm,
         calibrated=args.calibrated,
+        soft_backup=bool(args.soft_backup),
+        cloning_steps=args.cloning_steps,
     )
     actor = GaussianActor(setup.normaliser, network, **setup.task.bounds)
     return algorithm.to(args.device), actor.to(args.device)

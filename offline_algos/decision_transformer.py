@@ -133,8 +133,9 @@ class DecisionTransformer(TensorUpdates, OfflineAlgorithm[SequencePolicy]):
         if model.continuous:
             errors = (predicted - batch.act).square().mean(2)
         else:
+            legal = self._legal(predicted, batch.obs, batch.act)
             errors = torch.nn.functional.cross_entropy(
-                predicted.transpose(1, 2), batch.act, reduction="none"
+                legal.transpose(1, 2), batch.act, reduction="none"
             )
         loss = (errors * batch.mask).sum() / batch.mask.sum()
         self.optim.step(loss)

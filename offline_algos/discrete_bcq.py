@@ -98,6 +98,9 @@ class DiscreteBCQ(TensorUpdates, stock.DiscreteBCQ):
         with torch.no_grad():
             values, _ = self.policy.model(batch.obs_next)
             logits, _ = self.policy.imitator(batch.obs_next)
+            # both, as in the actor: a threshold of 0 constrains nothing
+            logits = self._legal(logits, batch.obs_next)
+            values = self._legal(values, batch.obs_next)
             best = constrain(values, logits, self.policy._log_tau).argmax(1, keepdim=True)
             if self._target:
                 values, _ = self.model_old(batch.obs_next)
@@ -115,7 +118,8 @@ class DiscreteBCQ(TensorUpdates, stock.DiscreteBCQ):
         logits, _ = self.policy.imitator(batch.obs)
         chosen = values.gather(1, batch.act.unsqueeze(1)).squeeze(1)
         value_loss = functional.smooth_l1_loss(chosen, returns)
-        imitation_loss = functional.cross_entropy(logits, batch.act)
+        allowed = self._legal(logits, batch.obs, batch.act)
+        imitation_loss = functional.cross_entropy(allowed, batch.act)
         penalty = logits.square().mean()
         loss = value_loss + imitation_loss + self._weight_reg * penalty
         self.optim.step(loss)

@@ -28,7 +28,8 @@ class DiscreteCQL(QuantileTargets, TensorUpdates, stock.DiscreteCQL):
         chosen, levels = quantiles[rows, batch.act], self.tau_hat.view(-1)
         quantile_loss = quantile_huber_loss(chosen, target, levels).mean()
         values = quantiles.mean(2)
-        conservative = values.logsumexp(1).mean() - values[rows, batch.act].mean()
+        competing = self._legal(values, batch.obs, batch.act)
+        conservative = competing.logsumexp(1).mean() - values[rows, batch.act].mean()
         loss = quantile_loss + conservative * self.min_q_weight
         self.optim.step(loss)
         return stock.DiscreteCQLTrainingStats(

@@ -86,7 +86,7 @@ class DiscreteCRR(TensorUpdates, stock.DiscreteCRR):
         with torch.no_grad():
             logits, _ = self.actor_old(batch.obs_next)
             values = action_values(self.critic_old, batch.obs_next)
-            following = (logits.softmax(1) * values).sum(1)
+            following = (self._legal(logits, batch.obs_next).softmax(1) * values).sum(1)
             returns: torch.Tensor = batch.rew + batch.discount * following
         return returns
 
@@ -117,12 +117,13 @@ class DiscreteCRR(TensorUpdates, stock.DiscreteCRR):
         chosen = values.gather(1, rows).squeeze(1)
         critic_loss = 0.5 * functional.mse_loss(chosen, self._returns(batch))
         logits, _ = self.policy.actor(batch.obs)
-        log_likelihoods = logits.log_softmax(1)
+        log_likelihoods = self._legal(logits, batch.obs, batch.act).log_softmax(1)
         weights = self._weights(values, chosen, log_likelihoods)
         actor_loss = -(weights * log_likelihoods.gather(1, rows).squeeze(1)).mean()
         loss, conservative = actor_loss + critic_loss, 0.0
         if self._min_q_weight:
-            term = (values.logsumexp(1) - chosen).mean()
+            competing = self._legal(values, batch.obs, batch.act)
+            term = (competing.logsumexp(1) - chosen).mean()
             loss, conservative = loss + self._min_q_weight * term, term.item()
         self.optim.step(loss)
         return stock.DiscreteCRRTrainingStats(

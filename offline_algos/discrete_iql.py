@@ -28,4 +28,5 @@ class DiscreteIQL(ImplicitQLearning):
 
     def _log_likelihood(self, batch: Any) -> torch.Tensor:
         logits, _ = self.policy.actor(batch.obs)
-        return -cross_entropy(logits, batch.act, reduction="none")
+        legal = self._legal(logits, batch.obs, batch.act)
+        return -cross_entropy(legal, batch.act, reduction="none")

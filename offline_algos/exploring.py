@@ -14,7 +14,9 @@ from tianshou.data import CollectStats
 from tianshou.env import BaseVectorEnv
 from tqdm import tqdm
 
+from data_tools.noise import random_actions
 from data_tools.statistics import LIMIT
+from offline_algos.legal_actions import LegalActions
 from offline_algos.normalisation import Normaliser
 from offline_algos.replay_memory import ReplayMemory
 
@@ -36,6 +38,7 @@ class Explorer:
         memory: Takes the transitions, with normalised observations.
         normaliser: Filled by `warm_up`.
         seed: Of the run.
+        legal: Masks illegal actions; None where there are none.
 
     Attributes:
         explore: Chooses actions; None until an algorithm is there.
@@ -47,13 +50,18 @@ class Explorer:
     """
 
     def __init__(
-        self, env: BaseVectorEnv, memory: ReplayMemory, normaliser: Normaliser, seed: int
+        self,
+        env: BaseVectorEnv,
+        memory: ReplayMemory,
+        normaliser: Normaliser,
+        seed: int,
+        legal: LegalActions | None = None,
     ) -> None:
         self.env, self.buffer, self.normaliser = env, memory, normaliser
         self.explore: Explore | None = None
         self.check: Callable[[], None] = lambda: None
         self.reward_scale = 1.0
-        self._seed = seed
+        self._seed, self._legal = seed, legal
         self._space = env.get_env_attr("action_space", [0])[0]
         self._lanes = np.arange(len(env))
         self._returns, self._lengths = np.zeros(len(env)), np.zeros(len(env), np.int64)
@@ -125,7 +133,10 @@ class Explorer:
         return stats
 
     def _random_actions(self) -> npt.NDArray[Any]:
-        """Evenly drawn actions, as a policy gives them."""
+        """Evenly drawn actions, as a policy gives them: legal ones."""
+        if self._legal is not None:
+            mask = self._legal.mask(self._observations).cpu().numpy()
+            return random_actions(self._space, len(self._lanes), self._random, mask)
         if isinstance(self._space, gym.spaces.Discrete):
             return self._random.integers(self._space.n, size=len(self._lanes))
         shape = (len(self._lanes), *self._space.shape)

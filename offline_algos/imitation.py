@@ -30,7 +30,8 @@ class DiscreteImitation(_Imitation):
 
     def _update_with_batch(self, batch: Any) -> ImitationTrainingStats:
         logits, _ = self.policy.actor(batch.obs)
-        loss = torch.nn.functional.cross_entropy(logits, batch.act)
+        legal = self._legal(logits, batch.obs, batch.act)
+        loss = torch.nn.functional.cross_entropy(legal, batch.act)
         self.optim.step(loss)
         return ImitationTrainingStats(loss=loss.item())
 

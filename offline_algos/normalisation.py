@@ -97,3 +97,9 @@ class Normaliser(nn.Module):
         observations = observations.to(self.mean.device)
         normalised = (observations - self.mean) / self.std
         return normalised.clamp(-self.limit, self.limit).to(torch.float32)
+
+    def column(self, values: torch.Tensor, column: int) -> torch.Tensor:
+        """What `forward` makes of other values, (n,), of one column: float32 (n,)."""
+        limit = self.limit[column]
+        normalised = (values - self.mean[column]) / self.std[column]
+        return normalised.clamp(-limit, limit).to(torch.float32)

@@ -31,6 +31,7 @@ from offline_algos import compilation
 from offline_algos.arguments import cut_into_epochs
 from offline_algos.exploring import Explorer
 from offline_algos.gym_task import Flat, GymTask, open_gym_task
+from offline_algos.legal_actions import LegalActions
 from offline_algos.networks import Inputs
 from offline_algos.normalisation import Normaliser
 from offline_algos.online_arguments import settle
@@ -100,7 +101,8 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False, n_step: int =
     )
     normaliser = Normaliser.identity(task.layout[-1][2]).to(args.device)
     inputs = Inputs([tuple(part) for part in task.layout], args.encoder, tuple(args.hidden_sizes))
-    explorer = Explorer(environment, memory, normaliser, args.seed)
+    legal = LegalActions.of(task.action_masks, normaliser)
+    explorer = Explorer(environment, memory, normaliser, args.seed, legal)
     training = {"num_train_envs": args.num_train_envs} | training
     return OnlineSetup(None, task, normaliser, inputs, explorer, training)
 

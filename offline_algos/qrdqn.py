@@ -10,6 +10,7 @@ import tianshou.algorithm.modelfree.qrdqn as stock
 import torch
 from tianshou.algorithm.modelfree.reinforce import SimpleLossTrainingStats
 
+from data_tools.noise import random_actions
 from offline_algos.quantile_loss import quantile_huber_loss
 from offline_algos.updates import TensorUpdates
 
@@ -25,7 +26,7 @@ class QuantileTargets:
     def _target(self, batch: Any) -> torch.Tensor:
         """Quantiles of the target distribution, (B, quantiles)."""
         values, _ = self.policy.model(batch.obs_next)  # type: ignore[attr-defined]
-        best = values.mean(2).argmax(1)
+        best = self._legal(values.mean(2), batch.obs_next).argmax(1)  # type: ignore[attr-defined]
         if self.use_target_network:  # type: ignore[attr-defined]
             # the module inside the wrapper, which would walk over its networks at each call
             values, _ = self.model_old.module(batch.obs_next)  # type: ignore[attr-defined]
@@ -67,11 +68,19 @@ class QRDQN(QuantileTargets, TensorUpdates, stock.QRDQN):
     def explore(
         self, observations: torch.Tensor, generator: np.random.Generator
     ) -> npt.NDArray[np.int64]:
-        """Actions, int64 (lanes,): the best ones, or random ones with probability `eps`."""
+        """Actions, int64 (lanes,): the best ones, or random ones with probability `eps`.
+
+        All of them are legal.
+        """
         values, _ = self.policy.model(observations)
-        actions: npt.NDArray[np.int64] = values.mean(2).argmax(1).cpu().numpy()
+        best = self._legal(values.mean(2), observations).argmax(1)
+        actions: npt.NDArray[np.int64] = best.cpu().numpy()
         at_random = generator.random(len(actions)) < self.eps
-        drawn = generator.integers(values.shape[1], size=len(actions))
+        if self.legal is None:
+            drawn = generator.integers(values.shape[1], size=len(actions))
+        else:
+            mask = self.legal.mask(observations).cpu().numpy()
+            drawn = random_actions(self.policy.action_space, len(actions), generator, mask)
         self.explored += len(actions)
         return np.where(at_random, drawn, actions)
 

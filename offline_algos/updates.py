@@ -11,6 +11,7 @@ from tianshou.algorithm.optim import OptimizerFactory
 from tianshou.data import ReplayBuffer
 
 from data_tools.buffers import TensorReplayBuffer
+from offline_algos.legal_actions import LegalActions
 
 
 class FusedAdam(OptimizerFactory):
@@ -45,10 +46,17 @@ class TensorUpdates:
     * No second look into the buffer, and no walk over all modules to switch their mode at each
       step: the networks here behave alike in both.
     * Target networks are moved by one call for all parameters.
+    * Where the task has illegal actions, no target, softmax or log-sum-exp of discrete actions
+      contains them; elsewhere nothing is done.
 
     A subclass has ``gamma``, may have ``n_step``, and implements ``_update_with_batch`` with a
     batch of tensors: obs, act, rew, discount, obs_next, as `TensorReplayBuffer` makes them.
+
+    Attributes:
+        legal: Masks illegal actions; None where the task has none. Not saved: it is the task's.
     """
+
+    legal: LegalActions | None = None
 
     def process_buffer(self, buffer: ReplayBuffer) -> TensorReplayBuffer:
         """The buffer that the trainer samples: this one's tensors, with targets prepared."""
@@ -76,6 +84,12 @@ class TensorUpdates:
             scheduler.step()
         stats.train_time = time.perf_counter() - started
         return stats
+
+    def _legal(
+        self, values: torch.Tensor, obs: torch.Tensor, taken: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Values or logits with -inf for illegal actions, see `LegalActions`; or as they are."""
+        return values if self.legal is None else self.legal(values, obs, taken)
 
     def _preprocess_batch(self, batch: Any, buffer: Any, indices: Any) -> Any:
         return batch

@@ -97,7 +97,8 @@ def reference_critic_loss(algorithm, batch, drawn, uniform, terminated, which):
     for i, (obs, obs_next) in enumerate(zip(batch.obs, batch.obs_next, strict=True)):
         pi, pi_next = distribution(algorithm, obs), distribution(algorithm, obs_next)
         soft = min(q(old, obs_next, act_target[i]) for old in olds)
-        soft = soft - algorithm.alpha.value * pi_next.log_prob(act_target[i])
+        if algorithm.soft_backup:
+            soft = soft - algorithm.alpha.value * pi_next.log_prob(act_target[i])
         target = batch.rew[i] + (0.0 if terminated[i] else GAMMA) * soft
         errors.append((q(critic, obs, batch.act[i]) - target.detach()) ** 2)
         terms = [q(critic, obs, act) + WIDTH * math.log(2.0) for act in uniform[:, i]]

@@ -45,21 +45,26 @@ def run(name: str, dataset: Path, logdir: Path, *flags: str) -> int:
     return code
 
 
-def make_algorithm(name: str, *, device: str = "cpu", data: Any = None) -> tuple[Any, Any]:
-    """A script's algorithm and actor for `data`, or for that of `batches.dataset`."""
+def make_algorithm(
+    name: str, *flags: str, device: str = "cpu", data: Any = None, masks: Any = None
+) -> tuple[Any, Any]:
+    """A script's algorithm and actor for `data`, or for that of `batches.dataset`.
+
+    `masks` are the task's, see `actors.ActionMasks`.
+    """
     continuous = name.startswith("d4rl")
     if data is None:
         data = batches.dataset(action_width=int(continuous))
     module = importlib.import_module(f"offline_algos.{name}")
     args = module.make_parser().parse_args(
-        ["--load-buffer-name", "-", *TINY, *SMALL.get(method_of(name), [])]
+        ["--load-buffer-name", "-", *TINY, *SMALL.get(method_of(name), []), *flags]
     )
     args.device = device
     columns = gym.spaces.Box(-np.inf, np.inf, (batches.COLUMNS,), np.float32)
     box = gym.spaces.Box(-1.0, 1.0, (1,), np.float32)
     task = SimpleNamespace(
         action_space=box if continuous else gym.spaces.Discrete(3), observation_space=columns,
-        bounds={"low": [-1.0], "high": [1.0]}, action_masks=None,
+        bounds={"low": [-1.0], "high": [1.0]}, action_masks=masks,
     )  # fmt: skip
     layout = [("all", 0, batches.COLUMNS, (batches.COLUMNS,))]
     setup = SimpleNamespace(

@@ -63,7 +63,7 @@ def masked_steps(policy: Any, period: dict[str, Any], conf: Any) -> tuple[int, i
 
 
 @pytest.mark.parametrize("task", TASKS)
-@pytest.mark.parametrize("method", ["il", "cql", "bcq", "dt"])
+@pytest.mark.parametrize("method", ["il", "cql", "bcq", "crr", "iql", "dt"])
 def test_scripts_train_and_are_judged(
     tmp_path: Path, datasets: dict[str, Path], task: str, method: str
 ) -> None:

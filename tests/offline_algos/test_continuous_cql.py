@@ -15,13 +15,15 @@ from tianshou.utils.torch_utils import policy_within_training_step
 from data_tools.buffers import TensorReplayBuffer
 from offline_algos import squashed_gaussian
 from offline_algos.cql import CQL
+from offline_algos.resume import _counters
 from offline_algos.updates import FusedAdam
-from tests.offline_algos import batches
+from tests.offline_algos import batches, scripts
 from tests.offline_algos.cql_setups import (
     ALPHA,
     GAMMA,
     WIDTH,
     bandit,
+    distribution,
     doubled,
     make,
     make_stock,
@@ -38,6 +40,7 @@ from tests.offline_algos.cql_setups import (
     "arguments",
     [
         {},
+        {"soft_backup": True},
         {"cql_weight": 3.0, "temperature": 0.7, "num_repeat_actions": 4},
         {"calibrated": True},
         {"with_lagrange": True, "lagrange_threshold": 1.5, "calibrated": True},
@@ -140,7 +143,7 @@ def test_truncation_bootstraps_and_termination_does_not():
 
 def test_without_the_conservative_term_fifty_steps_are_tianshou_s():
     buffer = batches.without_truncation(batches.dataset(action_width=WIDTH))
-    ours, theirs = make(cql_weight=0.0), make_stock(cql_weight=0.0)
+    ours, theirs = make(cql_weight=0.0, soft_backup=True), make_stock(cql_weight=0.0)
     prepared = ours.process_buffer(TensorReplayBuffer(copy.deepcopy(buffer)))
     others = theirs.process_buffer(copy.deepcopy(buffer))
     start = parameters(ours)
@@ -196,6 +199,58 @@ def test_the_actor_s_loss_takes_no_gradient_of_the_critics():
     of_critics = [p for critic in critics for p in critic.parameters()]
     assert all(p.grad is None and p.requires_grad for p in of_critics)
     assert all(p.grad is not None for p in algorithm.policy.parameters())
+
+
+def test_values_are_those_of_rewards_and_not_of_entropies():
+    """Without a reward nothing is worth anything, however random the policy is to be.
+
+    Tianshou's targets contain the entropy, which equation 3 of the paper does not.
+    """
+    buffer = batches.without_truncation(batches.dataset(action_width=WIDTH))
+    buffer._meta.rew[:] = 0.0
+    made = {}
+    for name, build, run, arguments in (
+        ("ours", make, batches.run_ours, {}),
+        ("soft", make, batches.run_ours, {"soft_backup": True}),
+        ("theirs", make_stock, batches.run_stock, {}),
+    ):
+        algorithm = build(cql_weight=0.0, alpha=2.0, tau=0.05, lr=1e-2, **arguments)
+        run(algorithm, buffer, 200)
+        obs, act = (torch.as_tensor(part[:50]) for part in (buffer.obs, buffer.act))
+        critic = algorithm.critic if build is make else algorithm.critic.network
+        made[name] = critic(obs, act).mean().item()
+    assert abs(made["ours"]) < 0.1 < 1.0 < min(made["soft"], made["theirs"])
+
+
+def test_the_policy_clones_first():
+    """With that loss, for as many steps, and in a run that goes on as well."""
+    algorithm, batch, _ = doubled(make(cloning_steps=3), 12)
+    taken = []
+    algorithm.policy_optim.step = lambda loss: taken.append(loss.item())
+    torch.manual_seed(5)
+    noise = torch.randn(12, WIDTH, dtype=torch.float64)
+    (mean, std), _ = algorithm.policy.actor(batch.obs)
+    laws = [distribution(algorithm, obs) for obs in batch.obs]
+    drawn = torch.tanh(mean + std * noise)
+    entropy = [ALPHA * law.log_prob(act) for law, act in zip(laws, drawn, strict=True)]
+    cloned = [law.log_prob(act) for law, act in zip(laws, batch.act, strict=True)]
+    torch.manual_seed(5)
+    algorithm._update_with_batch(batch)
+    expected = (sum(entropy) - sum(cloned)).item() / 12
+    assert taken[0] == pytest.approx(expected, rel=1e-6)
+    for _ in range(3):
+        torch.manual_seed(5)
+        algorithm._update_with_batch(batch)
+    assert taken[0] == taken[1] == taken[2] != taken[3]
+    assert _counters(algorithm)["steps"] == 4
+
+
+def test_the_flags_reach_the_algorithm():
+    name = "d4rl_style_cql"
+    made, _ = scripts.make_algorithm(name)
+    assert (made.soft_backup, made.cloning_steps) == (False, 0)
+    made, _ = scripts.make_algorithm(name, "--soft-backup", "1", "--cloning-steps", "7")
+    assert (made.soft_backup, made.cloning_steps) == (True, 7)
 
 
 @pytest.mark.parametrize("calibrated", [False, True])
