@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from data_tools.buffers import TensorReplayBuffer
-from offline_algos import squashed_gaussian
+from offline_algos import squashed_gaussian, updates
 from offline_algos.networks import Critic
-from offline_algos.updates import FusedAdam, TensorUpdates
+from offline_algos.updates import FusedAdam, TensorUpdates, give_back, mean_loss
 
 
 class CQL(TensorUpdates, stock.CQL):
@@ -83,19 +83,21 @@ class CQL(TensorUpdates, stock.CQL):
     def _update_with_batch(self, batch: Any) -> stock.CQLTrainingStats:
         critics = (self.critic, self.critic2)
         reads = [critic.read(batch.obs) for critic in critics]
-        actor_loss, log_density = self._actor_loss(batch.obs, reads)
+        actor_loss, log_density = self._actor_loss(batch, reads)
         self.policy_optim.step(actor_loss)
-        alpha_loss = self.alpha.update(-log_density.detach())
+        alpha_loss = self.alpha.update(self._entropy(log_density.detach(), batch))
         target, actions, densities = self._target_and_actions(batch)
-        errors, gaps = [], []
+        recorded, errors, gaps = [], [], []
         for critic, read in zip(critics, reads, strict=True):
             values = critic.value(read, actions).squeeze(-1)
-            errors.append(mse_loss(values[0], target))
+            recorded.append(values[0])
+            errors.append(mean_loss(mse_loss, values[0], target, batch))
             gaps.append(self._conservative(values, densities, batch))
         losses, multiplier, multiplier_loss = self._weighted(errors, gaps)
         self.critic_optim.step(losses[0])
         self.critic2_optim.step(losses[1])
         self._update_lagged_network_weights()
+        give_back(batch, target, *recorded)
         return stock.CQLTrainingStats(
             actor_loss=actor_loss.item(),
             critic1_loss=losses[0].item(),
@@ -107,16 +109,25 @@ class CQL(TensorUpdates, stock.CQL):
         )
 
     def _actor_loss(
-        self, obs: torch.Tensor, reads: list[torch.Tensor]
+        self, batch: Any, reads: list[torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Soft policy improvement, and the log-density (B,) of the actions that it values."""
-        (mean, std), _ = self.policy.actor(obs)
+        (mean, std), _ = self.policy.actor(batch.obs)
         act, log_density = squashed_gaussian.sample(mean, std)
         with frozen(self.critic, self.critic2):
             value1 = self.critic.value(reads[0].detach(), act)
             value2 = self.critic2.value(reads[1].detach(), act)
         value = torch.minimum(value1, value2).squeeze(-1)
-        return (self.alpha.value * log_density - value).mean(), log_density
+        return updates.mean(self.alpha.value * log_density - value, batch), log_density
+
+    def _entropy(self, log_density: torch.Tensor, batch: Any) -> torch.Tensor:
+        """Entropies (B,) for the temperature; in a prioritised batch those whose plain mean is
+        as far from the target as the weighted one.
+        """  # noqa: D205
+        if "weight" not in batch.__dict__ or not isinstance(self.alpha, AutoAlpha):
+            return -log_density
+        target = self.alpha._target_entropy
+        return target - batch.weight * (target + log_density)
 
     @torch.no_grad()
     def _target_and_actions(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -153,7 +164,7 @@ class CQL(TensorUpdates, stock.CQL):
             uniform, policy = drawn.split((len(drawn) // 3, 2 * len(drawn) // 3))
             drawn = torch.cat((uniform, torch.maximum(policy, batch.calibration_returns)))
         over_all = ((drawn - densities) / self.temperature).logsumexp(0) * self.temperature
-        return (over_all - values[0]).mean()
+        return updates.mean(over_all - values[0], batch)
 
     def _weighted(
         self, errors: list[torch.Tensor], gaps: list[torch.Tensor]
