@@ -14,9 +14,9 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from data_tools.buffers import TensorReplayBuffer
-from offline_algos import squashed_gaussian, updates
+from offline_algos import squashed_gaussian
 from offline_algos.networks import Critic
-from offline_algos.updates import FusedAdam, TensorUpdates, give_back, mean_loss
+from offline_algos.updates import FusedAdam, TensorUpdates, batch_loss, batch_mean, give_back
 
 
 class CQL(TensorUpdates, stock.CQL):
@@ -91,7 +91,7 @@ class CQL(TensorUpdates, stock.CQL):
         for critic, read in zip(critics, reads, strict=True):
             values = critic.value(read, actions).squeeze(-1)
             recorded.append(values[0])
-            errors.append(mean_loss(mse_loss, values[0], target, batch))
+            errors.append(batch_loss(mse_loss, values[0], target, batch))
             gaps.append(self._conservative(values, densities, batch))
         losses, multiplier, multiplier_loss = self._weighted(errors, gaps)
         self.critic_optim.step(losses[0])
@@ -118,7 +118,7 @@ class CQL(TensorUpdates, stock.CQL):
             value1 = self.critic.value(reads[0].detach(), act)
             value2 = self.critic2.value(reads[1].detach(), act)
         value = torch.minimum(value1, value2).squeeze(-1)
-        return updates.mean(self.alpha.value * log_density - value, batch), log_density
+        return batch_mean(self.alpha.value * log_density - value, batch), log_density
 
     def _entropy(self, log_density: torch.Tensor, batch: Any) -> torch.Tensor:
         """Entropies (B,) for the temperature; in a prioritised batch those whose plain mean is
@@ -164,7 +164,7 @@ class CQL(TensorUpdates, stock.CQL):
             uniform, policy = drawn.split((len(drawn) // 3, 2 * len(drawn) // 3))
             drawn = torch.cat((uniform, torch.maximum(policy, batch.calibration_returns)))
         over_all = ((drawn - densities) / self.temperature).logsumexp(0) * self.temperature
-        return updates.mean(over_all - values[0], batch)
+        return batch_mean(over_all - values[0], batch)
 
     def _weighted(
         self, errors: list[torch.Tensor], gaps: list[torch.Tensor]

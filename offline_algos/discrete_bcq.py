@@ -13,7 +13,7 @@ from torch.nn import functional
 from offline_algos.actors import ActionMasks, Actor
 from offline_algos.networks import ValueNetwork
 from offline_algos.normalisation import Normaliser
-from offline_algos.updates import TensorUpdates, give_back, mean, mean_loss
+from offline_algos.updates import TensorUpdates, batch_loss, batch_mean, give_back
 
 
 def constrain(values: torch.Tensor, logits: torch.Tensor, log_threshold: float) -> torch.Tensor:
@@ -114,9 +114,9 @@ class DiscreteBCQ(TensorUpdates, stock.DiscreteBCQ):
         values, _ = self.policy.model(batch.obs)
         logits, _ = self.policy.imitator(batch.obs)
         chosen = values.gather(1, batch.act.unsqueeze(1)).squeeze(1)
-        value_loss = mean_loss(functional.smooth_l1_loss, chosen, returns, batch)
-        imitation_loss = mean_loss(functional.cross_entropy, logits, batch.act, batch)
-        penalty = mean(logits.square(), batch)
+        value_loss = batch_loss(functional.smooth_l1_loss, chosen, returns, batch)
+        imitation_loss = batch_loss(functional.cross_entropy, logits, batch.act, batch)
+        penalty = batch_mean(logits.square(), batch)
         loss = value_loss + imitation_loss + self._weight_reg * penalty
         self.optim.step(loss)
         give_back(batch, returns, chosen)

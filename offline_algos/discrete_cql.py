@@ -9,7 +9,7 @@ import torch
 
 from offline_algos.qrdqn import QuantileTargets
 from offline_algos.quantile_loss import quantile_huber_loss
-from offline_algos.updates import TensorUpdates, give_back, mean
+from offline_algos.updates import TensorUpdates, batch_mean, give_back
 
 
 class DiscreteCQL(QuantileTargets, TensorUpdates, stock.DiscreteCQL):
@@ -27,9 +27,11 @@ class DiscreteCQL(QuantileTargets, TensorUpdates, stock.DiscreteCQL):
         rows = torch.arange(len(target), device=target.device)
         chosen, levels = quantiles[rows, batch.act], self.tau_hat.view(-1)
         losses = quantile_huber_loss(chosen, target, levels)
-        quantile_loss = mean(losses, batch)
+        quantile_loss = batch_mean(losses, batch)
         values = quantiles.mean(2)
-        conservative = mean(values.logsumexp(1), batch) - mean(values[rows, batch.act], batch)
+        conservative = batch_mean(values.logsumexp(1), batch) - batch_mean(
+            values[rows, batch.act], batch
+        )
         loss = quantile_loss + conservative * self.min_q_weight
         self.optim.step(loss)
         give_back(batch, 0.0, losses)

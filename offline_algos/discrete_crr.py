@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from offline_algos.updates import TensorUpdates, give_back, mean, mean_loss
+from offline_algos.updates import TensorUpdates, batch_loss, batch_mean, give_back
 
 MODES = ("exp", "binary", "all")
 
@@ -116,14 +116,14 @@ class DiscreteCRR(TensorUpdates, stock.DiscreteCRR):
         values = action_values(self.critic, batch.obs)
         chosen = values.gather(1, rows).squeeze(1)
         returns = self._returns(batch)
-        critic_loss = 0.5 * mean_loss(functional.mse_loss, chosen, returns, batch)
+        critic_loss = 0.5 * batch_loss(functional.mse_loss, chosen, returns, batch)
         logits, _ = self.policy.actor(batch.obs)
         log_likelihoods = logits.log_softmax(1)
         weights = self._weights(values, chosen, log_likelihoods)
-        actor_loss = -mean(weights * log_likelihoods.gather(1, rows).squeeze(1), batch)
+        actor_loss = -batch_mean(weights * log_likelihoods.gather(1, rows).squeeze(1), batch)
         loss, conservative = actor_loss + critic_loss, 0.0
         if self._min_q_weight:
-            term = mean(values.logsumexp(1) - chosen, batch)
+            term = batch_mean(values.logsumexp(1) - chosen, batch)
             loss, conservative = loss + self._min_q_weight * term, term.item()
         self.optim.step(loss)
         give_back(batch, returns, chosen)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from offline_algos.transfer import Transfer
 
@@ -28,9 +29,19 @@ class MovedBatches:
     def __len__(self) -> int:
         return len(self._source)
 
-    def __getattr__(self, name: str) -> Any:
-        # _random_state, and what a prioritised buffer has besides
-        return getattr(self.__dict__["_source"], name)
+    @property
+    def _random_state(self) -> Any:
+        """The source's."""
+        return self._source._random_state
+
+    @property
+    def priorities(self) -> Any:
+        """The source's; None where it has none."""
+        return getattr(self._source, "priorities", None)
+
+    def update_weight(self, rows: npt.NDArray[np.int64], errors: torch.Tensor) -> None:
+        """Hand the errors of a batch to a prioritised source."""
+        self._source.update_weight(rows, errors)
 
     def sample(self, batch_size: int | None) -> Drawn:
         """Draw a batch, and wait for it."""
@@ -125,7 +136,8 @@ class _Drawing(threading.Thread):
         """End it, and wait until it has."""
         self._ended = True
         self.more.put(False)
-        self.join()
+        if self.is_alive():  # an interrupt may have come before it was
+            self.join()
 
     def run(self) -> None:
         """Draw until `end`, or until it fails."""

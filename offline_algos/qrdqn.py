@@ -11,7 +11,7 @@ import torch
 from tianshou.algorithm.modelfree.reinforce import SimpleLossTrainingStats
 
 from offline_algos.quantile_loss import quantile_huber_loss
-from offline_algos.updates import TensorUpdates, give_back, mean
+from offline_algos.updates import TensorUpdates, batch_mean, give_back
 
 
 class QuantileTargets:
@@ -82,7 +82,7 @@ class QRDQN(QuantileTargets, TensorUpdates, stock.QRDQN):
         quantiles, _ = self.policy.model(batch.obs)
         chosen = quantiles[torch.arange(len(target), device=target.device), batch.act]
         losses = quantile_huber_loss(chosen, target, self.tau_hat.view(-1))
-        loss = mean(losses, batch)
+        loss = batch_mean(losses, batch)
         self.optim.step(loss)
         give_back(batch, 0.0, losses)
         return SimpleLossTrainingStats(loss=loss.item())

@@ -18,12 +18,23 @@ RANGE = 1000.0  # of the returns afterwards, as IQL's authors have it
 
 def scale(text: str) -> float | str:
     """An argparse type: a number above 0, or `RETURNS`."""
-    return RETURNS if text == RETURNS else number(0.0, positive=True)(text)
+    try:
+        return RETURNS if text == RETURNS else number(0.0, positive=True)(text)
+    except argparse.ArgumentTypeError:
+        raise argparse.ArgumentTypeError(
+            f"expected a number above 0, or {RETURNS}, got {text!r}"
+        ) from None
 
 
 def shift(text: str) -> float:
     """An argparse type: a finite number."""
-    return number(-math.inf)(text)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise argparse.ArgumentTypeError(f"expected a number, got {text!r}")
+    return value
 
 
 def add_flags(group: argparse._ArgumentGroup) -> None:

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from offline_algos.networks import Critic
-from offline_algos.updates import TensorUpdates, descend, give_back, mean, mean_loss
+from offline_algos.updates import TensorUpdates, batch_loss, batch_mean, descend, give_back
 
 
 class TD3BC(TensorUpdates, stock.TD3BC):
@@ -73,8 +73,8 @@ class TD3BC(TensorUpdates, stock.TD3BC):
     def _update_with_batch(self, batch: Any) -> TD3TrainingStats:
         target = self._target(batch)
         value1, value2 = (critic(batch.obs, batch.act) for critic in (self.critic, self.critic2))
-        loss1 = mean_loss(mse_loss, value1, target, batch)
-        loss2 = mean_loss(mse_loss, value2, target, batch)
+        loss1 = batch_loss(mse_loss, value1, target, batch)
+        loss2 = batch_loss(mse_loss, value2, target, batch)
         self.critic_optim.step(loss1)
         self.critic2_optim.step(loss2)
         if self._cnt % self.update_actor_freq == 0:
@@ -91,7 +91,7 @@ class TD3BC(TensorUpdates, stock.TD3BC):
         with torch.no_grad():
             read = self.critic.read(batch.obs)
         value = self.critic.value(read, act)
-        scale = self.alpha / mean(value.detach().abs(), batch)
-        loss = mean_loss(mse_loss, act, batch.act, batch) - scale * mean(value, batch)
+        scale = self.alpha / batch_mean(value.detach().abs(), batch)
+        loss = batch_loss(mse_loss, act, batch.act, batch) - scale * batch_mean(value, batch)
         descend(self.policy_optim, loss)
         self._last = loss.item()

@@ -49,8 +49,8 @@ class TensorUpdates:
 
     A subclass has ``gamma``, may have ``n_step``, and implements ``_update_with_batch`` with a
     batch of tensors: obs, act, rew, discount, obs_next, as `TensorReplayBuffer` makes them. A
-    prioritised batch has ``weight`` besides: `mean` and `mean_loss` take all its means with it, and
-    `give_back` leaves the errors in its place, as Tianshou's algorithms do.
+    prioritised batch has ``weight`` besides: means over it are taken by `batch_mean` and
+    `batch_loss`, and `give_back` leaves errors in its place, as Tianshou's algorithms do.
     """
 
     def process_buffer(self, buffer: ReplayBuffer) -> TensorReplayBuffer:
@@ -117,20 +117,20 @@ def descend(optim: Algorithm.Optimizer, loss: torch.Tensor) -> None:
 # --- prioritised batches ----------------------------------------------------------------------
 
 
-def mean(values: torch.Tensor, batch: Any = None) -> torch.Tensor:
+def batch_mean(values: torch.Tensor, batch: Any = None) -> torch.Tensor:
     """The mean of numbers of a batch's transitions, (B, ...): weighted where the batch is."""
     if batch is None or "weight" not in batch.__dict__:
         return values.mean()
     return (values * batch.weight.view(-1, *[1] * (values.ndim - 1))).mean()
 
 
-def mean_loss(
+def batch_loss(
     function: Callable[..., torch.Tensor], values: torch.Tensor, targets: torch.Tensor, batch: Any
 ) -> torch.Tensor:
-    """A loss of torch's, such as ``mse_loss``, averaged as `mean` does."""
+    """A loss of torch's, such as ``mse_loss``, averaged as `batch_mean` does."""
     if "weight" not in batch.__dict__:
         return function(values, targets)
-    return mean(function(values, targets, reduction="none"), batch)
+    return batch_mean(function(values, targets, reduction="none"), batch)
 
 
 def give_back(batch: Any, target: torch.Tensor | float, *values: torch.Tensor) -> None:
