@@ -64,15 +64,22 @@ class SumTree:
         return rows
 
 
+# Level by level over all rows: their loads wait for memory together, where one row's path after the
+# other's would wait at every level of each.
+
+
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _assign(tree: Float64, leaves: int, rows: Int64, values: Float64) -> None:
+    nodes = rows + leaves
     for place in range(rows.shape[0]):
-        node = leaves + rows[place]
-        tree[node] = values[place]
-        node >>= 1
-        while node >= 1:
+        tree[nodes[place]] = values[place]
+    level = leaves
+    while level > 1:
+        level >>= 1
+        for place in range(rows.shape[0]):
+            node = nodes[place] >> 1
+            nodes[place] = node
             tree[node] = tree[2 * node] + tree[2 * node + 1]
-            node >>= 1
 
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
@@ -83,13 +90,17 @@ def _sum_up(tree: Float64, leaves: int) -> None:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _find(tree: Float64, leaves: int, shares: Float64, rows: Int64) -> None:
-    for place in range(shares.shape[0]):
-        share, node = shares[place], 1
-        while node < leaves:
-            left, right = tree[2 * node], tree[2 * node + 1]
-            if share >= left and right > 0.0:
-                share -= left
-                node = 2 * node + 1
-            else:
-                node = 2 * node
-        rows[place] = node - leaves
+    rest = shares.copy()
+    rows[:] = 1
+    level = leaves
+    while level > 1:
+        level >>= 1
+        for place in range(rows.shape[0]):
+            node = 2 * rows[place]
+            left = tree[node]
+            # no branch: it could not be predicted
+            above = np.int64((rest[place] >= left) & (tree[node + 1] > 0.0))
+            rest[place] -= above * left
+            rows[place] = node + above
+    for place in range(rows.shape[0]):
+        rows[place] -= leaves

@@ -15,6 +15,8 @@ from offline_algos.prefetch import BatchesAhead, MovedBatches
 from offline_algos.transfer import Transfer
 
 Group = argparse._ArgumentGroup
+ALPHA, BETA = 0.6, 0.4  # the paper's, of its proportional variant
+OF_PRIORITIES = ("priority_alpha", "priority_beta", "priority_beta_steps")
 
 
 def add_source(group: Group) -> None:
@@ -57,17 +59,15 @@ def add_priorities(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--priority-alpha",
         type=number(0.0),
-        default=0.6,
         metavar="A",
-        help="with it: 0 draws evenly, 1 in proportion to errors (default %(default)s)",
+        help=f"with it: 0 draws evenly, 1 in proportion to errors (default {ALPHA})",
     )
     group.add_argument(
         "--priority-beta",
         type=number(0.0, 1.0),
-        default=0.4,
         metavar="B",
         help="with it: share of the correction by weights in the beginning; it rises evenly to 1 "
-        "(default %(default)s)",
+        f"(default {BETA})",
     )
     group.add_argument(
         "--priority-beta-steps",
@@ -87,8 +87,8 @@ def settle(args: argparse.Namespace, steps: int) -> None:
     Raises:
         ValueError: They contradict each other.
     """
-    if getattr(args, "prioritized", 0) and args.priority_beta_steps is None:
-        args.priority_beta_steps = steps
+    if hasattr(args, "prioritized"):
+        _settle_priorities(args, steps)
     if not hasattr(args, "data_device"):
         return
     args.data_device = args.data_device or args.device
@@ -107,6 +107,15 @@ def settle(args: argparse.Namespace, steps: int) -> None:
             "--prefetch draws batches before the priorities are known that --prioritized 1 draws "
             "by. Leave one of them out."
         )
+
+
+def _settle_priorities(args: argparse.Namespace, steps: int) -> None:
+    given = [name for name in OF_PRIORITIES if getattr(args, name) is not None]
+    if given and not args.prioritized:
+        raise ValueError(f"--{given[0].replace('_', '-')} belongs to --prioritized 1.")
+    if args.prioritized:
+        for name, value in zip(OF_PRIORITIES, (ALPHA, BETA, steps), strict=True):
+            setattr(args, name, getattr(args, name) if name in given else value)
 
 
 def make_priorities(flags: Mapping[str, Any], rows: int, filled: int | None = None) -> Priorities:

@@ -115,6 +115,7 @@ def test_methods_without_such_errors_do_not_know_the_flag(name, tmp_path, capsys
     [
         (["--prefetch", "2", "--prioritized", "1"], "before the priorities are known"),
         (["--prefetch", "-1"], "--prefetch: expected a whole number"),
+        (["--priority-alpha", "0.6"], "--priority-alpha belongs to --prioritized 1"),
         (["--priority-beta", "1.5"], "--priority-beta: expected a number"),
         (["--data-device", "disk"], "--data-device: expected cpu, cuda"),
         (["--mmap", "1"], "--layout indexed"),
