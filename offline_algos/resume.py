@@ -40,12 +40,12 @@ def save_training(
     Args:
         path: The file; an older one is replaced.
         trainer: Its algorithm's networks, target networks, optimisers, schedulers and counters,
-            its own counters and averages, and the random states are saved.
+            its own counters and averages, the priorities and the random states are saved.
         log: What was printed so far.
         arguments: The script's flags, to compare with those of the run that goes on.
         explorer: State of what an online method explores with.
     """
-    algorithm = trainer.algorithm
+    algorithm, priorities = trainer.algorithm, _priorities(trainer)
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -57,7 +57,7 @@ def save_training(
         "averages": {name: [*map(float, kept.cache)] for name, kept in trainer._stat.items()},
         "log": log.state(),
         "random": _random_states(trainer),
-        "priorities": _priorities(trainer) and _priorities(trainer).state(),
+        "priorities": None if priorities is None else priorities.state(),
         "explorer": explorer,
     }
     write_tensors(path, content)

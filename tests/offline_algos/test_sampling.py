@@ -48,10 +48,10 @@ def same_runs(whole, halves):
     return states[0]
 
 
-@pytest.mark.parametrize("name", [CQL, TD3])
+@pytest.mark.parametrize("name", [CQL, TD3, "d4rl_style_dt"])
 def test_prefetched_batches_change_nothing(name, dataset_file, continuous_file, tmp_path):
     """Interrupted, gone on with and with batches drawn ahead it is the run without all that."""
-    data = continuous_file if name == TD3 else dataset_file
+    data = dataset_file if name == CQL else continuous_file
     whole, halves = tmp_path / "whole", tmp_path / "halves"
     assert scripts.run(name, data, whole, *SHORT) == 0
     interrupted(lambda: scripts.run(name, data, halves, *SHORT, "--prefetch", "3"), 17)
