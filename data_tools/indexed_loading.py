@@ -49,7 +49,8 @@ def load_indexed(
             buffer = fill_buffer(dataset, columns)
         except MemoryError:
             raise DatasetError(
-                f"{path} does not fit into memory: {dataset.size} transitions. Map it: mmap=True."
+                f"{path} does not fit into memory: {dataset.size} transitions. Map it: --mmap 1 of "
+                "a training script, mmap=True in Python."
             ) from None
         if np.array_equal(table.apart, columns["done"]):
             table = replace(table, apart=columns["done"])  # one array for both

@@ -10,6 +10,7 @@ import torch
 from data_tools.command_line import ArgumentParser
 from data_tools.d4rl_tasks import default_folder
 from data_tools.environment import environment_help
+from offline_algos import reward_scaling, sampling
 from offline_algos.encoders import ENCODERS
 from offline_algos.flag_types import device, number, whole
 from offline_algos.loggers import LOGGERS, logger_name
@@ -52,9 +53,11 @@ def training_parser(
             help="where D4RL's files are (default %(default)s)",
         )
     data.add_argument("--task", help="environment id (default: the one the dataset was made in)")
+    sampling.add_source(data)
     training = add_training(parser, lr=lr)
     if scaled_rewards:
         add_norm_reward(training, default=1)
+        reward_scaling.add_flags(training)
     parser.set_defaults(norm_reward=int(scaled_rewards))
     add_evaluation(parser)
     add_run(parser)

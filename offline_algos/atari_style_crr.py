@@ -26,12 +26,14 @@ from offline_algos.discrete_crr import MODES, DiscreteCRR
 from offline_algos.legal_actions import LegalActions
 from offline_algos.networks import ValueNetwork
 from offline_algos.preparation import Setup
+from offline_algos.sampling import add_priorities
 from offline_algos.updates import FusedAdam
 
 
 def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
     parser = training_parser(__doc__, lr=1e-4)
+    add_priorities(parser)
     group = parser.add_argument_group("CRR")
     add_discount(group)
     group.add_argument(

@@ -25,12 +25,14 @@ from offline_algos.networks import ValueNetwork
 from offline_algos.online_arguments import online_parser
 from offline_algos.preparation import Learning
 from offline_algos.qrdqn import QRDQN
+from offline_algos.sampling import add_priorities
 from offline_algos.updates import FusedAdam
 
 
 def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
     parser = online_parser(__doc__, lr=5e-4, warmup=1000, update_per_step=0.25)
+    add_priorities(parser)
     group = parser.add_argument_group("QR-DQN")
     add_discount(group, n_step=True)
     group.add_argument(

@@ -12,7 +12,7 @@ from torch.nn.functional import mse_loss
 from offline_algos.actors import BoxActor
 from offline_algos.networks import Critic, Inputs, as_inputs, mlp
 from offline_algos.normalisation import Normaliser
-from offline_algos.updates import TensorUpdates
+from offline_algos.updates import TensorUpdates, batch_loss, batch_mean, give_back
 
 # Of a latent number drawn for an action (the paper's supplement): wider ones are unlike the data's.
 LATENT_BOUND = 0.5
@@ -214,7 +214,7 @@ class BCQ(TensorUpdates, stock.BCQ):
     def _vae_loss(self, batch: Any) -> torch.Tensor:
         decoded, mean, std = self.policy.vae(batch.obs, batch.act)
         divergence = (mean.square() + std.square() - 1.0) / 2 - std.log()
-        return mse_loss(decoded, batch.act) + divergence.mean() / 2
+        return batch_loss(mse_loss, decoded, batch.act, batch) + batch_mean(divergence, batch) / 2
 
     @torch.no_grad()
     def _target(self, batch: Any) -> torch.Tensor:
@@ -234,16 +234,18 @@ class BCQ(TensorUpdates, stock.BCQ):
         vae_loss = self._vae_loss(batch)
         self.vae_optim.step(vae_loss)
         target = self._target(batch)
-        loss1 = mse_loss(policy.critic(batch.obs, batch.act), target)
-        loss2 = mse_loss(self.critic2(batch.obs, batch.act), target)
+        value1, value2 = (critic(batch.obs, batch.act) for critic in (policy.critic, self.critic2))
+        loss1 = batch_loss(mse_loss, value1, target, batch)
+        loss2 = batch_loss(mse_loss, value2, target, batch)
         self.critic_optim.step(loss1)
         self.critic2_optim.step(loss2)
         with torch.no_grad():
             decoded = policy.vae.decode(batch.obs)
         perturbed = policy.actor_perturbation(batch.obs, decoded)
-        actor_loss = -pair(policy.critic, batch.obs, perturbed).mean()
+        actor_loss = -batch_mean(pair(policy.critic, batch.obs, perturbed), batch)
         self.actor_perturbation_optim.step(actor_loss)
         self._update_lagged_network_weights()
+        give_back(batch, target, value1, value2)
         return stock.BCQTrainingStats(
             actor_loss=actor_loss.item(), vae_loss=vae_loss.item(),
             critic1_loss=loss1.item(), critic2_loss=loss2.item(),

@@ -16,7 +16,7 @@ from torch.nn.functional import mse_loss
 from data_tools.buffers import TensorReplayBuffer
 from offline_algos import squashed_gaussian
 from offline_algos.networks import Critic
-from offline_algos.updates import FusedAdam, TensorUpdates
+from offline_algos.updates import FusedAdam, TensorUpdates, batch_loss, batch_mean, give_back
 
 
 class CQL(TensorUpdates, stock.CQL):
@@ -96,20 +96,22 @@ class CQL(TensorUpdates, stock.CQL):
         if self.steps < self.cloning_steps:
             actor_loss, log_density = self._cloning_loss(batch)
         else:
-            actor_loss, log_density = self._actor_loss(batch.obs, reads)
+            actor_loss, log_density = self._actor_loss(batch, reads)
         self.steps += 1
         self.policy_optim.step(actor_loss)
-        alpha_loss = self.alpha.update(-log_density.detach())
+        alpha_loss = self.alpha.update(self._entropy(log_density.detach(), batch))
         target, actions, densities = self._target_and_actions(batch)
-        errors, gaps = [], []
+        recorded, errors, gaps = [], [], []
         for critic, read in zip(critics, reads, strict=True):
             values = critic.value(read, actions).squeeze(-1)
-            errors.append(mse_loss(values[0], target))
+            recorded.append(values[0])
+            errors.append(batch_loss(mse_loss, values[0], target, batch))
             gaps.append(self._conservative(values, densities, batch))
         losses, multiplier, multiplier_loss = self._weighted(errors, gaps)
         self.critic_optim.step(losses[0])
         self.critic2_optim.step(losses[1])
         self._update_lagged_network_weights()
+        give_back(batch, target, *recorded)
         return stock.CQLTrainingStats(
             actor_loss=actor_loss.item(),
             critic1_loss=losses[0].item(),
@@ -121,23 +123,32 @@ class CQL(TensorUpdates, stock.CQL):
         )
 
     def _actor_loss(
-        self, obs: torch.Tensor, reads: list[torch.Tensor]
+        self, batch: Any, reads: list[torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Soft policy improvement, and the log-density (B,) of the actions that it values."""
-        (mean, std), _ = self.policy.actor(obs)
+        (mean, std), _ = self.policy.actor(batch.obs)
         act, log_density = squashed_gaussian.sample(mean, std)
         with frozen(self.critic, self.critic2):
             value1 = self.critic.value(reads[0].detach(), act)
             value2 = self.critic2.value(reads[1].detach(), act)
         value = torch.minimum(value1, value2).squeeze(-1)
-        return (self.alpha.value * log_density - value).mean(), log_density
+        return batch_mean(self.alpha.value * log_density - value, batch), log_density
+
+    def _entropy(self, log_density: torch.Tensor, batch: Any) -> torch.Tensor:
+        """Entropies (B,) for the temperature; in a prioritised batch those whose plain mean is
+        as far from the target as the weighted one.
+        """  # noqa: D205
+        if "weight" not in batch.__dict__ or not isinstance(self.alpha, AutoAlpha):
+            return -log_density
+        target = self.alpha._target_entropy
+        return target - batch.weight * (target + log_density)
 
     def _cloning_loss(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor]:
         """As `_actor_loss`, with the recorded actions' likelihood in the place of the value."""
         (mean, std), _ = self.policy.actor(batch.obs)
         _, log_density = squashed_gaussian.sample(mean, std)
         recorded = squashed_gaussian.log_prob(mean, std, batch.act)
-        return (self.alpha.value * log_density - recorded).mean(), log_density
+        return batch_mean(self.alpha.value * log_density - recorded, batch), log_density
 
     @torch.no_grad()
     def _target_and_actions(self, batch: Any) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
@@ -176,7 +187,7 @@ class CQL(TensorUpdates, stock.CQL):
             uniform, policy = drawn.split((len(drawn) // 3, 2 * len(drawn) // 3))
             drawn = torch.cat((uniform, torch.maximum(policy, batch.calibration_returns)))
         over_all = ((drawn - densities) / self.temperature).logsumexp(0) * self.temperature
-        return (over_all - values[0]).mean()
+        return batch_mean(over_all - values[0], batch)
 
     def _weighted(
         self, errors: list[torch.Tensor], gaps: list[torch.Tensor]

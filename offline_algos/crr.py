@@ -19,7 +19,7 @@ from torch.nn.functional import mse_loss
 from offline_algos import squashed_gaussian
 from offline_algos.discrete_crr import MODES
 from offline_algos.networks import Critic
-from offline_algos.updates import TensorUpdates
+from offline_algos.updates import TensorUpdates, batch_loss, batch_mean, give_back
 
 ADVANTAGES = ("mean", "max")
 
@@ -122,11 +122,13 @@ class CRR(TensorUpdates, OfflineAlgorithm[SACPolicy], LaggedNetworkPolyakUpdateA
         value1 = self.critic.value(reads[0], batch.act).squeeze(-1)
         value2 = self.critic2.value(reads[1], batch.act).squeeze(-1)
         weight = self._weight(torch.minimum(value1, value2), mean, std, reads)
-        actor_loss = -(weight * squashed_gaussian.log_prob(mean, std, batch.act)).mean()
+        actor_loss = -batch_mean(weight * squashed_gaussian.log_prob(mean, std, batch.act), batch)
         self.policy_optim.step(actor_loss)
-        critic_loss = mse_loss(value1, target) + mse_loss(value2, target)
+        critic_loss = batch_loss(mse_loss, value1, target, batch)
+        critic_loss = critic_loss + batch_loss(mse_loss, value2, target, batch)
         self.critic_optim.step(critic_loss)
         self._update_lagged_network_weights()
+        give_back(batch, target, value1, value2)
         return CRRTrainingStats(
             actor_loss=actor_loss.item(),
             critic_loss=critic_loss.item(),

@@ -32,12 +32,14 @@ from offline_algos.arguments import (
 from offline_algos.bcq import BCQ, VAE, BatchConstrainedActor, Perturbation
 from offline_algos.networks import Critic
 from offline_algos.preparation import Setup
+from offline_algos.sampling import add_priorities
 from offline_algos.updates import FusedAdam
 
 
 def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
     parser = training_parser(__doc__, lr=1e-3, d4rl=True)
+    add_priorities(parser)
     group = parser.add_argument_group("BCQ")
     add_discount(group)
     add_tau(group)

@@ -36,12 +36,14 @@ from offline_algos.arguments import (
 from offline_algos.cql import CQL
 from offline_algos.networks import Critic, GaussianNetwork
 from offline_algos.preparation import Setup
+from offline_algos.sampling import add_priorities
 from offline_algos.updates import FusedAdam
 
 
 def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
     parser = training_parser(__doc__, lr=3e-4, d4rl=True)
+    add_priorities(parser)
     _add_conservatism(parser)
     group = parser.add_argument_group("soft actor-critic")
     add_discount(group)

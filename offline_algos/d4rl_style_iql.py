@@ -28,12 +28,14 @@ from offline_algos.arguments import (
 from offline_algos.iql import IQL, IQLPolicy
 from offline_algos.networks import Critic, DeterministicNetwork
 from offline_algos.preparation import Setup
+from offline_algos.sampling import add_priorities
 from offline_algos.updates import FusedAdam
 
 
 def make_parser() -> command_line.ArgumentParser:
     """The flags of this script."""
     parser = training_parser(__doc__, lr=3e-4, d4rl=True)
+    add_priorities(parser)
     group = parser.add_argument_group("IQL")
     add_discount(group)
     add_tau(group)

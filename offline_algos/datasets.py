@@ -72,6 +72,7 @@ def open_dataset(args: argparse.Namespace, *, continuous: bool = False) -> Datas
         DatasetError: It is missing, unreadable, or its actions are of the other kind.
     """
     name = getattr(args, "expert_data_task", None)  # only where actions are continuous
+    mmap = bool(getattr(args, "mmap", False))
     if name is None:
         given = parse_env_arguments(getattr(args, "env", []), getattr(args, "env_config", None))
         return load_dataset(
@@ -79,6 +80,12 @@ def open_dataset(args: argparse.Namespace, *, continuous: bool = False) -> Datas
             args.seed,
             continuous=continuous,
             features=given.get("features"),
+            mmap=mmap,
+        )
+    if mmap:
+        raise DatasetError(
+            f"--mmap 1: a dataset of D4RL holds whole observations, which are not mapped. Leave it "
+            f"out with --expert-data-task {name}."
         )
     task = args.task or task_of(name)
     path = str(find_file(name, args.dataset_dir))
@@ -91,7 +98,12 @@ def open_dataset(args: argparse.Namespace, *, continuous: bool = False) -> Datas
 
 
 def load_dataset(
-    path: str, seed: int, *, continuous: bool = False, features: Any = None
+    path: str,
+    seed: int,
+    *,
+    continuous: bool = False,
+    features: Any = None,
+    mmap: bool = False,
 ) -> Dataset:
     """Load a dataset of the action kind that is asked for.
 
@@ -100,11 +112,12 @@ def load_dataset(
         seed: Of the sampling.
         continuous: Whether actions are.
         features: Of an indexed dataset, as for `market_windows.open_windows`.
+        mmap: See `TensorReplayBuffer.load`.
 
     Raises:
         DatasetError: It is missing, unreadable, or its actions are of the other kind.
     """
-    buffer, provenance = TensorReplayBuffer.load(path, features=features)
+    buffer, provenance = TensorReplayBuffer.load(path, features=features, mmap=mmap)
     return make_dataset(buffer, provenance, seed, path, continuous=continuous)
 
 

@@ -13,7 +13,7 @@ from torch.nn import functional
 from offline_algos.actors import ActionMasks, Actor
 from offline_algos.networks import ValueNetwork
 from offline_algos.normalisation import Normaliser
-from offline_algos.updates import TensorUpdates
+from offline_algos.updates import TensorUpdates, batch_loss, batch_mean, give_back
 
 
 def constrain(values: torch.Tensor, logits: torch.Tensor, log_threshold: float) -> torch.Tensor:
@@ -117,12 +117,13 @@ class DiscreteBCQ(TensorUpdates, stock.DiscreteBCQ):
         values, _ = self.policy.model(batch.obs)
         logits, _ = self.policy.imitator(batch.obs)
         chosen = values.gather(1, batch.act.unsqueeze(1)).squeeze(1)
-        value_loss = functional.smooth_l1_loss(chosen, returns)
+        value_loss = batch_loss(functional.smooth_l1_loss, chosen, returns, batch)
         allowed = self._legal(logits, batch.obs, batch.act)
-        imitation_loss = functional.cross_entropy(allowed, batch.act)
-        penalty = logits.square().mean()
+        imitation_loss = batch_loss(functional.cross_entropy, allowed, batch.act, batch)
+        penalty = batch_mean(logits.square(), batch)
         loss = value_loss + imitation_loss + self._weight_reg * penalty
         self.optim.step(loss)
+        give_back(batch, returns, chosen)
         return stock.DiscreteBCQTrainingStats(
             loss=loss.item(),
             q_loss=value_loss.item(),

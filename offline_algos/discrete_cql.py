@@ -9,7 +9,7 @@ import torch
 
 from offline_algos.qrdqn import QuantileTargets
 from offline_algos.quantile_loss import quantile_huber_loss
-from offline_algos.updates import TensorUpdates
+from offline_algos.updates import TensorUpdates, batch_mean, give_back
 
 
 class DiscreteCQL(QuantileTargets, TensorUpdates, stock.DiscreteCQL):
@@ -26,12 +26,16 @@ class DiscreteCQL(QuantileTargets, TensorUpdates, stock.DiscreteCQL):
         quantiles, _ = self.policy.model(batch.obs)
         rows = torch.arange(len(target), device=target.device)
         chosen, levels = quantiles[rows, batch.act], self.tau_hat.view(-1)
-        quantile_loss = quantile_huber_loss(chosen, target, levels).mean()
+        losses = quantile_huber_loss(chosen, target, levels)
+        quantile_loss = batch_mean(losses, batch)
         values = quantiles.mean(2)
         competing = self._legal(values, batch.obs, batch.act)
-        conservative = competing.logsumexp(1).mean() - values[rows, batch.act].mean()
+        conservative = batch_mean(competing.logsumexp(1), batch) - batch_mean(
+            values[rows, batch.act], batch
+        )
         loss = quantile_loss + conservative * self.min_q_weight
         self.optim.step(loss)
+        give_back(batch, 0.0, losses)
         return stock.DiscreteCQLTrainingStats(
             loss=loss.item(), qr_loss=quantile_loss.item(), cql_loss=conservative.item()
         )

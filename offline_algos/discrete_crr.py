@@ -9,7 +9,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from offline_algos.updates import TensorUpdates
+from offline_algos.updates import TensorUpdates, batch_loss, batch_mean, give_back
 
 MODES = ("exp", "binary", "all")
 
@@ -115,17 +115,19 @@ class DiscreteCRR(TensorUpdates, stock.DiscreteCRR):
         rows = batch.act.unsqueeze(1)
         values = action_values(self.critic, batch.obs)
         chosen = values.gather(1, rows).squeeze(1)
-        critic_loss = 0.5 * functional.mse_loss(chosen, self._returns(batch))
+        returns = self._returns(batch)
+        critic_loss = 0.5 * batch_loss(functional.mse_loss, chosen, returns, batch)
         logits, _ = self.policy.actor(batch.obs)
         log_likelihoods = self._legal(logits, batch.obs, batch.act).log_softmax(1)
         weights = self._weights(values, chosen, log_likelihoods)
-        actor_loss = -(weights * log_likelihoods.gather(1, rows).squeeze(1)).mean()
+        actor_loss = -batch_mean(weights * log_likelihoods.gather(1, rows).squeeze(1), batch)
         loss, conservative = actor_loss + critic_loss, 0.0
         if self._min_q_weight:
             competing = self._legal(values, batch.obs, batch.act)
-            term = (competing.logsumexp(1) - chosen).mean()
+            term = batch_mean(competing.logsumexp(1) - chosen, batch)
             loss, conservative = loss + self._min_q_weight * term, term.item()
         self.optim.step(loss)
+        give_back(batch, returns, chosen)
         return stock.DiscreteCRRTrainingStats(
             loss=loss.item(),
             actor_loss=actor_loss.item(),

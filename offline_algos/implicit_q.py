@@ -17,7 +17,7 @@ from tianshou.algorithm.optim import OptimizerFactory
 from torch import nn
 from torch.nn.functional import mse_loss
 
-from offline_algos.updates import TensorUpdates
+from offline_algos.updates import TensorUpdates, batch_loss, batch_mean, give_back
 
 
 @dataclass(kw_only=True)
@@ -29,9 +29,9 @@ class IQLTrainingStats(TrainingStats):
     critic_loss: float
 
 
-def expectile_loss(gap: torch.Tensor, expectile: float) -> torch.Tensor:
-    """Mean of |expectile - 1(gap < 0)| gap^2 (equation 5): a number."""
-    return ((expectile - (gap < 0.0).to(gap.dtype)).abs() * gap.square()).mean()
+def expectile_loss(gap: torch.Tensor, expectile: float, batch: Any = None) -> torch.Tensor:
+    """Mean of |expectile - 1(gap < 0)| gap^2 (equation 5): a number; see `batch_mean`."""
+    return batch_mean((expectile - (gap < 0.0).to(gap.dtype)).abs() * gap.square(), batch)
 
 
 class ImplicitQLearning(
@@ -124,7 +124,7 @@ class ImplicitQLearning(
                 self._action_value(self.critic_old.module, batch),
                 self._action_value(self.critic2_old.module, batch),
             )
-        value_loss = expectile_loss(lesser - self._state_value(batch.obs), self.expectile)
+        value_loss = expectile_loss(lesser - self._state_value(batch.obs), self.expectile, batch)
         self.value_optim.step(value_loss)
 
         with torch.no_grad():
@@ -132,13 +132,17 @@ class ImplicitQLearning(
             weight = (self.temperature * advantage).exp().clamp(max=self.advantage_clip)
             following = self._state_value(batch.obs_next).squeeze(1)
             target = (batch.rew + batch.discount * following).unsqueeze(1)
-        actor_loss = -(weight * self._log_likelihood(batch)).mean()
+        actor_loss = -batch_mean(weight * self._log_likelihood(batch), batch)
         self.policy_optim.step(actor_loss)
 
-        critic_loss = mse_loss(self._action_value(self.critic, batch), target)
-        critic_loss = critic_loss + mse_loss(self._action_value(self.critic2, batch), target)
+        value1, value2 = (
+            self._action_value(critic, batch) for critic in (self.critic, self.critic2)
+        )
+        critic_loss = batch_loss(mse_loss, value1, target, batch)
+        critic_loss = critic_loss + batch_loss(mse_loss, value2, target, batch)
         self.critic_optim.step(critic_loss)
         self._update_lagged_network_weights()
+        give_back(batch, target, value1, value2)
         return IQLTrainingStats(
             value_loss=value_loss.item(),
             actor_loss=actor_loss.item(),

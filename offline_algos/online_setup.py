@@ -27,7 +27,7 @@ from data_tools.training_span import (
     takes_one_step,
 )
 from gym_trade import VectorTradeEnv
-from offline_algos import compilation
+from offline_algos import compilation, sampling
 from offline_algos.arguments import cut_into_epochs
 from offline_algos.exploring import Explorer
 from offline_algos.gym_task import Flat, GymTask, open_gym_task
@@ -37,6 +37,7 @@ from offline_algos.normalisation import Normaliser
 from offline_algos.online_arguments import settle
 from offline_algos.periods import TRAINING_WORDS, read_time
 from offline_algos.preparation import Learning, keep_memory, seed_everything
+from offline_algos.prioritised_memory import PrioritisedMemory
 from offline_algos.replay_memory import ReplayMemory
 from offline_algos.tasks import TASKS, Task, place
 from offline_algos.vector_env import TradeVectorEnv
@@ -82,6 +83,7 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False, n_step: int =
     """
     cut_into_epochs(args, "step_per_epoch")
     settle(args)
+    sampling.settle(args, round(args.epoch * args.step_per_epoch * args.update_per_step))
     args.compile = compilation.decide(args.compile, args.device)
     args.encoder = args.encoder or "mlp"
     seed_everything(args.seed, args.threads)
@@ -89,7 +91,8 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False, n_step: int =
     opening = _open_market if args.task in TASKS else _open_gym
     environment, task, training = opening(args)
     _check_actions(task, continuous)
-    memory = ReplayMemory(
+    prioritised = bool(getattr(args, "prioritized", 0))
+    memory = (PrioritisedMemory if prioritised else ReplayMemory)(
         args.buffer_size,
         args.num_train_envs,
         task.layout[-1][2],
@@ -99,6 +102,8 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False, n_step: int =
         n_step=n_step,
         device=args.device,
     )
+    if isinstance(memory, PrioritisedMemory):
+        memory.priorities = sampling.make_priorities(vars(args), memory.capacity, filled=0)
     normaliser = Normaliser.identity(task.layout[-1][2]).to(args.device)
     inputs = Inputs([tuple(part) for part in task.layout], args.encoder, tuple(args.hidden_sizes))
     legal = LegalActions.of(task.action_masks, normaliser)

@@ -15,13 +15,14 @@ import numpy as np
 import torch
 
 from data_tools.buffers import TensorReplayBuffer
-from offline_algos import compilation
+from offline_algos import compilation, sampling
 from offline_algos.arguments import cut_into_epochs
 from offline_algos.datasets import Dataset, open_dataset
 from offline_algos.encoders import is_nature_image
 from offline_algos.gym_task import GymTask
 from offline_algos.networks import Inputs
-from offline_algos.normalisation import Normaliser, bound_of, scale_rewards
+from offline_algos.normalisation import Normaliser, bound_of
+from offline_algos.reward_scaling import shape_rewards
 from offline_algos.tasks import Task, open_task
 
 PIXEL_SCALE = 255.0
@@ -81,7 +82,7 @@ class Setup(Learning):
     """What an offline script trains on.
 
     Attributes:
-        buffer: The transitions as tensors on the device: observations normalised, continuous
+        buffer: The transitions as tensors on their device: observations normalised, continuous
             actions in [-1, 1].
     """
 
@@ -115,13 +116,13 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False) -> Setup:
         ValueError: Dataset, task or flags do not fit each other; each message says what to do.
     """
     cut_into_epochs(args, "update_per_epoch")
+    sampling.settle(args, args.epoch * args.update_per_epoch)
     args.compile = compilation.decide(args.compile, args.device)
     seed_everything(args.seed, args.threads)
     keep_memory()
     dataset = open_dataset(args, continuous=continuous)
     task = open_task(args, dataset.origin)
-    if args.norm_reward:
-        scale_rewards(dataset.buffer)
+    shape_rewards(dataset.buffer, args)
     if continuous:
         if dataset.provenance is None:
             print(
@@ -129,7 +130,7 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False) -> Setup:
                 "environment's own"
             )
         scale_actions(dataset.buffer, task.action_space)
-    buffer = dataset.buffer.to(args.device)
+    buffer = dataset.buffer.to(args.data_device)
     normaliser = normalise(buffer, task.layout, bool(args.norm_obs))
     args.encoder = args.encoder or default_encoder(buffer, task.layout)
     if buffer.left_out:

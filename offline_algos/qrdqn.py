@@ -12,7 +12,7 @@ from tianshou.algorithm.modelfree.reinforce import SimpleLossTrainingStats
 
 from data_tools.noise import random_actions
 from offline_algos.quantile_loss import quantile_huber_loss
-from offline_algos.updates import TensorUpdates
+from offline_algos.updates import TensorUpdates, batch_mean, give_back
 
 
 class QuantileTargets:
@@ -90,6 +90,8 @@ class QRDQN(QuantileTargets, TensorUpdates, stock.QRDQN):
         self._periodically_update_lagged_network_weights()
         quantiles, _ = self.policy.model(batch.obs)
         chosen = quantiles[torch.arange(len(target), device=target.device), batch.act]
-        loss = quantile_huber_loss(chosen, target, self.tau_hat.view(-1)).mean()
+        losses = quantile_huber_loss(chosen, target, self.tau_hat.view(-1))
+        loss = batch_mean(losses, batch)
         self.optim.step(loss)
+        give_back(batch, 0.0, losses)
         return SimpleLossTrainingStats(loss=loss.item())

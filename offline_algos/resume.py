@@ -23,7 +23,7 @@ COUNTERS = (
     "_best_reward_std", "_policy_update_time", "_env_episode",
 )  # fmt: skip
 # May differ between the two halves of a run.
-FREE_ARGUMENTS = ("epoch", "resume", "logdir", "threads")
+FREE_ARGUMENTS = ("epoch", "resume", "logdir", "threads", "mmap", "prefetch")
 # Beside the flags: the content hash of what is learned from.
 SOURCE = "content_hash"
 
@@ -40,12 +40,12 @@ def save_training(
     Args:
         path: The file; an older one is replaced.
         trainer: Its algorithm's networks, target networks, optimisers, schedulers and counters,
-            its own counters and averages, and the random states are saved.
+            its own counters and averages, the priorities and the random states are saved.
         log: What was printed so far.
         arguments: The script's flags, to compare with those of the run that goes on.
         explorer: State of what an online method explores with.
     """
-    algorithm = trainer.algorithm
+    algorithm, priorities = trainer.algorithm, _priorities(trainer)
     content = {
         "format": FORMAT,
         "format_version": FORMAT_VERSION,
@@ -57,6 +57,7 @@ def save_training(
         "averages": {name: [*map(float, kept.cache)] for name, kept in trainer._stat.items()},
         "log": log.state(),
         "random": _random_states(trainer),
+        "priorities": None if priorities is None else priorities.state(),
         "explorer": explorer,
     }
     write_tensors(path, content)
@@ -90,6 +91,8 @@ def restore_training(path: Path, trainer: Trainer, log: TrainingLog) -> dict[str
         trainer._stat[name].cache = [np.float64(value) for value in cache]
     log.restore(content["log"])
     _restore_random(content["random"], trainer)
+    if content.get("priorities") is not None:
+        _priorities(trainer).restore(content["priorities"])
     explorer: dict[str, Any] | None = content.get("explorer")
     return explorer
 
@@ -156,6 +159,11 @@ def _buffer(trainer: Trainer) -> Any:
     """What the trainer samples."""
     online = isinstance(trainer, OffPolicyTrainer)
     return trainer.params.training_collector.buffer if online else trainer._buffer
+
+
+def _priorities(trainer: Trainer) -> Any:
+    """What transitions are drawn by; None where they are drawn evenly."""
+    return getattr(_buffer(trainer), "priorities", None)
 
 
 def _random_states(trainer: Trainer) -> dict[str, Any]:

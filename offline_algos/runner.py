@@ -16,7 +16,7 @@ from typing import Any
 from tianshou.trainer import OfflineTrainer, OfflineTrainerParams
 
 from data_tools.command_line import INTERRUPTED
-from offline_algos import resume
+from offline_algos import resume, sampling
 from offline_algos.actors import Actor
 from offline_algos.checkpoint import save_policy
 from offline_algos.compilation import compile_networks
@@ -168,7 +168,7 @@ def train(trainer: OfflineTrainer, run: Run, actor: Actor) -> None:
     state = run.directory / resume.FILE
     if run.about["arguments"].get("compile"):
         compile_networks(trainer.algorithm)
-    with saving_last(run, actor):
+    with saving_last(run, actor), sampling.arranged(trainer, run.about["arguments"]):
         trainer.reset()
         if run.resumed:
             resume.restore_training(state, trainer, run.log)

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from offline_algos.networks import Critic
-from offline_algos.updates import TensorUpdates, descend
+from offline_algos.updates import TensorUpdates, batch_loss, batch_mean, descend, give_back
 
 
 class TD3BC(TensorUpdates, stock.TD3BC):
@@ -72,14 +72,16 @@ class TD3BC(TensorUpdates, stock.TD3BC):
 
     def _update_with_batch(self, batch: Any) -> TD3TrainingStats:
         target = self._target(batch)
-        loss1 = mse_loss(self.critic(batch.obs, batch.act), target)
-        loss2 = mse_loss(self.critic2(batch.obs, batch.act), target)
+        value1, value2 = (critic(batch.obs, batch.act) for critic in (self.critic, self.critic2))
+        loss1 = batch_loss(mse_loss, value1, target, batch)
+        loss2 = batch_loss(mse_loss, value2, target, batch)
         self.critic_optim.step(loss1)
         self.critic2_optim.step(loss2)
         if self._cnt % self.update_actor_freq == 0:
             self._update_actor(batch)
             self._update_lagged_network_weights()
         self._cnt += 1
+        give_back(batch, target, value1, value2)
         return TD3TrainingStats(
             actor_loss=self._last, critic1_loss=loss1.item(), critic2_loss=loss2.item()
         )
@@ -89,7 +91,7 @@ class TD3BC(TensorUpdates, stock.TD3BC):
         with torch.no_grad():
             read = self.critic.read(batch.obs)
         value = self.critic.value(read, act)
-        scale = self.alpha / value.detach().abs().mean()
-        loss = mse_loss(act, batch.act) - scale * value.mean()
+        scale = self.alpha / batch_mean(value.detach().abs(), batch)
+        loss = batch_loss(mse_loss, act, batch.act, batch) - scale * batch_mean(value, batch)
         descend(self.policy_optim, loss)
         self._last = loss.item()

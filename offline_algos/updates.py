@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -50,7 +51,9 @@ class TensorUpdates:
       contains them; elsewhere nothing is done.
 
     A subclass has ``gamma``, may have ``n_step``, and implements ``_update_with_batch`` with a
-    batch of tensors: obs, act, rew, discount, obs_next, as `TensorReplayBuffer` makes them.
+    batch of tensors: obs, act, rew, discount, obs_next, as `TensorReplayBuffer` makes them. A
+    prioritised batch has ``weight`` besides: means over it are taken by `batch_mean` and
+    `batch_loss`, and `give_back` leaves errors in its place, as Tianshou's algorithms do.
 
     Attributes:
         legal: Masks illegal actions; None where the task has none. Not saved: it is the task's.
@@ -78,8 +81,10 @@ class TensorUpdates:
             The method's losses, with the time that the step took.
         """
         started = time.perf_counter()
-        batch, _ = buffer.sample(sample_size)
+        batch, rows = buffer.sample(sample_size)
         stats = self._update_with_batch(batch)  # type: ignore[attr-defined]
+        if "weight" in batch.__dict__:  # the errors that `give_back` left there
+            buffer.update_weight(rows, batch.weight)
         for scheduler in self.lr_schedulers:  # type: ignore[attr-defined]
             scheduler.step()
         stats.train_time = time.perf_counter() - started
@@ -121,3 +126,35 @@ def descend(optim: Algorithm.Optimizer, loss: torch.Tensor) -> None:
     optim._optim.zero_grad()
     loss.backward(inputs=list(optim._module.parameters()))
     optim._optim.step()
+
+
+# --- prioritised batches ----------------------------------------------------------------------
+
+
+def batch_mean(values: torch.Tensor, batch: Any = None) -> torch.Tensor:
+    """The mean of numbers of a batch's transitions, (B, ...): weighted where the batch is."""
+    if batch is None or "weight" not in batch.__dict__:
+        return values.mean()
+    return (values * batch.weight.view(-1, *[1] * (values.ndim - 1))).mean()
+
+
+def batch_loss(
+    function: Callable[..., torch.Tensor], values: torch.Tensor, targets: torch.Tensor, batch: Any
+) -> torch.Tensor:
+    """A loss of torch's, such as ``mse_loss``, averaged as `batch_mean` does."""
+    if "weight" not in batch.__dict__:
+        return function(values, targets)
+    return batch_mean(function(values, targets, reduction="none"), batch)
+
+
+def give_back(batch: Any, target: torch.Tensor | float, *values: torch.Tensor) -> None:
+    """Leave in a prioritised batch how wrong its transitions were: their next priorities.
+
+    Args:
+        batch: Its weights are replaced, so that nothing can be weighted afterwards.
+        target: (B,) or (B, 1).
+        *values: What each critic said, of the same shape; their errors are averaged.
+    """
+    if "weight" in batch.__dict__:
+        errors = [(value.detach() - target).abs().flatten() for value in values]
+        batch.__dict__["weight"] = torch.stack(errors).mean(0)

@@ -194,7 +194,7 @@ def test_the_actor_s_loss_takes_no_gradient_of_the_critics():
     algorithm = make()
     batch = algorithm.process_buffer(batches.dataset(action_width=WIDTH)).rows(np.arange(50))
     critics = algorithm.critic, algorithm.critic2
-    loss, _ = algorithm._actor_loss(batch.obs, [critic.read(batch.obs) for critic in critics])
+    loss, _ = algorithm._actor_loss(batch, [critic.read(batch.obs) for critic in critics])
     loss.backward()
     of_critics = [p for critic in critics for p in critic.parameters()]
     assert all(p.grad is None and p.requires_grad for p in of_critics)
