@@ -1,0 +1,274 @@
+"""The optimal switch between two positions on a Gaussian AR(1) belief, with proven bounds.
+
+A belief b moves by ``b' = decay b + innovation z``, z standard normal. Held through a bar, the long
+position earns a mean ``reward(b) = -drift_cost - slope b``; through the gap before the next bar
+whoever is long by then loses `gap_cost` on average. Entering costs `entry`, leaving `leave`. Let
+D(b) be how much more it is worth, in the long run, to come to a decision long than flat, and
+
+    Q(b) = reward(b) + E[D(b')]                    being long rather than flat after the decision.
+    D(b) = -gap_cost + min(max(Q(b), -leave), entry)                              (the recursion)
+
+Enter where Q > entry, leave where Q < -leave, else stay. The gain, the mean reward a decision, is
+``E[max(Q(b) - entry, 0)]`` over the belief's stationary law: the value function h of being flat
+obeys h(b) + gain = E[h(b')] + max(Q(b) - entry, 0), and E[h(b') - h(b)] = 0.
+
+**Grid and bounds.** Q falls in b, and it is known beforehand where it leaves [-leave, entry]
+(`certain_range`), so the grid covers exactly the rest: nothing is cut off. Between nodes Q is taken
+to be linear; expectations of a piecewise linear, clipped function under a normal law are exact
+(partial moments). The second derivative of E[D(b')] by b is at most
+``curvature = (entry + leave) / 2 * (decay / innovation)^2 * E|z^2 - 1|``, so that interpolation is
+off by at most ``curvature * cell^2 / 8``. The recursion is monotone in Q and contracts (a belief
+leaves the grid with positive probability), so the solution of the recursion with that amount added
+is above the true Q everywhere, the one with it taken off below: both are computed and the gain lies
+between theirs. The rounding of floating-point numbers is allowed for, not proven; beyond 10
+deviations of the belief (probability 1e-23) the gain's integral is cut off.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy.special import ndtr
+
+Array = npt.NDArray[np.float64]
+
+MEAN_ABSOLUTE_CURVATURE = 4.0 * math.exp(-0.5) / math.sqrt(2.0 * math.pi)  # E|z^2 - 1|
+COARSE, FINE = 400, 800  # cells
+TAIL_CELLS = 2000
+TAIL_DEVIATIONS = 10.0
+ROUNDING = 1e-13  # of the costs: what a node's value may be off for want of digits
+MOST_ROUNDS = 200
+
+
+@dataclass(frozen=True)
+class Switching:
+    """The problem; all in log returns.
+
+    Attributes:
+        decay: Of the belief, in [0, 1).
+        innovation: Deviation of its surprises, > 0.
+        slope: Mean reward lost by a unit of belief, > 0.
+        drift_cost: Mean reward lost by holding through a bar.
+        gap_cost: Mean reward lost by holding through a gap.
+        entry: Cost of entering, >= 0.
+        leave: Cost of leaving, >= 0.
+    """
+
+    decay: float
+    innovation: float
+    slope: float
+    drift_cost: float
+    gap_cost: float
+    entry: float
+    leave: float
+
+    @property
+    def spread(self) -> float:
+        """Stationary deviation of the belief."""
+        return self.innovation / math.sqrt(1.0 - self.decay**2)
+
+    @property
+    def curvature(self) -> float:
+        """Largest second derivative of E[D(b')]."""
+        bend = (self.decay / self.innovation) ** 2 * MEAN_ABSOLUTE_CURVATURE
+        return 0.5 * (self.entry + self.leave) * bend
+
+    def certain_range(self) -> tuple[float, float]:
+        """Below the first belief everybody is long, above the second flat: D is within its range.
+
+        ``reward - gap_cost - leave <= Q <= reward - gap_cost + entry``.
+        """
+        both, lost = self.entry + self.leave, self.drift_cost + self.gap_cost
+        low, high = (-both - lost) / self.slope, (both - lost) / self.slope
+        room = 1e-6 * self.spread  # without costs there would be no grid
+        return low - room, high + room
+
+    def reward(self, belief: Array) -> Array:
+        """Mean reward of holding through a bar."""
+        return -self.drift_cost - self.slope * belief
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Q at the nodes of a grid.
+
+    Attributes:
+        problem: What is solved.
+        nodes: Beliefs, increasing, (n,).
+        values: Q there, (n,).
+    """
+
+    problem: Switching
+    nodes: Array
+    values: Array
+
+    def crossing(self, level: float) -> float:
+        """The belief at which Q falls to `level`."""
+        return float(np.interp(-level, -self.values, self.nodes))
+
+
+@dataclass(frozen=True)
+class Bounded:
+    """A solution between two bounds.
+
+    Attributes:
+        lower: Q is nowhere below.
+        middle: The estimate.
+        upper: Q is nowhere above.
+        gain: The estimate's gain.
+        gain_range: The true gain is in it.
+    """
+
+    lower: Solution
+    middle: Solution
+    upper: Solution
+    gain: float
+    gain_range: tuple[float, float]
+
+    @property
+    def thresholds(self) -> tuple[float, float]:
+        """Enter below the first belief, leave above the second."""
+        problem = self.middle.problem
+        return self.middle.crossing(problem.entry), self.middle.crossing(-problem.leave)
+
+
+def linear_weights(left: Array, right: Array, mean: Array, deviation: float) -> tuple[Array, Array]:
+    """Integrals of functions that are linear between two points, under normal laws.
+
+    Args:
+        left: Left ends, broadcast with `right` and `mean`.
+        right: Right ends, > left.
+        mean: Means of the laws.
+        deviation: Their common deviation.
+
+    Returns:
+        Weights of the function's values at the left and at the right ends.
+    """
+    low, high = (left - mean) / deviation, (right - mean) / deviation
+    mass = ndtr(high) - ndtr(low)
+    density = (np.exp(-0.5 * low**2) - np.exp(-0.5 * high**2)) / math.sqrt(2.0 * math.pi)
+    share = ((mean - left) * mass + deviation * density) / (right - left)
+    return mass - share, share
+
+
+def _with_kinks(nodes: Array, values: Array, levels: tuple[float, ...]) -> tuple[Array, Array]:
+    """The nodes of a piecewise linear, falling function and those where it crosses levels."""
+    kinks = [
+        float(np.interp(-level, -values, nodes))
+        for level in levels
+        if values[-1] < level < values[0]
+    ]
+    points = np.union1d(nodes, kinks)
+    return points, np.interp(points, nodes, values)
+
+
+class _Expectation:
+    """E[D(b')] + gap_cost at some beliefs, for any Q on the nodes of a grid."""
+
+    def __init__(self, problem: Switching, nodes: Array, beliefs: Array) -> None:
+        self.problem, self.nodes = problem, nodes
+        self.means = problem.decay * beliefs[:, None]
+        first, second = linear_weights(nodes[:-1], nodes[1:], self.means, problem.innovation)
+        self.weights = np.zeros((len(beliefs), len(nodes)))
+        self.weights[:, :-1] += first
+        self.weights[:, 1:] += second
+        low, high = (nodes[[0, -1]] - self.means).T / problem.innovation
+        self.outside = problem.entry * ndtr(low) - problem.leave * ndtr(-high)
+
+    def __call__(self, values: Array) -> Array:
+        """Of Q's values at the nodes."""
+        problem = self.problem
+        clipped = np.clip(values, -problem.leave, problem.entry)
+        total = self.outside + self.weights @ clipped
+        for cell in self._kinked(values):
+            total += self._correction(cell, values)
+        return total
+
+    def _kinked(self, values: Array) -> list[int]:
+        """The cells in which Q crosses a cost: there the clipped function bends."""
+        found = set()
+        for level in (self.problem.entry, -self.problem.leave):
+            cell = int(np.searchsorted(-values, -level)) - 1
+            if 0 <= cell < len(values) - 1:
+                found.add(cell)
+        return sorted(found)
+
+    def _correction(self, cell: int, values: Array) -> Array:
+        """What the exact integral over a cell with a bend has more than the chord's."""
+        problem, ends = self.problem, slice(cell, cell + 2)
+        levels = (problem.entry, -problem.leave)
+        points, inside = _with_kinks(self.nodes[ends], values[ends], levels)
+        if len(points) == 2:
+            return np.zeros(len(self.means))
+        chord = np.clip(values[ends], -problem.leave, problem.entry)
+        excess = np.clip(inside, -problem.leave, problem.entry) - np.interp(
+            points, self.nodes[ends], chord
+        )
+        first, second = linear_weights(points[:-1], points[1:], self.means, problem.innovation)
+        return np.asarray(first @ excess[:-1] + second @ excess[1:])
+
+
+def _fixed_point(expected: _Expectation, shift: float) -> Array:
+    """The Q with ``Q = reward - gap_cost + E[clipped Q] + shift`` at all nodes.
+
+    Newton's method on a piecewise linear equation (policy iteration): the nodes at which Q is
+    within the costs are solved for, the others follow.
+
+    Raises:
+        RuntimeError: It does not settle.
+    """
+    problem, nodes = expected.problem, expected.nodes
+    base = problem.reward(nodes) - problem.gap_cost + shift
+    values, tolerance = base, 0.1 * ROUNDING * (problem.entry + problem.leave) + 1e-19
+    for _ in range(MOST_ROUNDS):
+        change = base + expected(values) - values
+        if np.abs(change).max() <= tolerance:
+            return values
+        free = (values < problem.entry) & (values > -problem.leave)
+        matrix = np.eye(len(nodes)) - expected.weights * free
+        values = values + np.linalg.solve(matrix, change)
+    raise RuntimeError(f"no solution after {MOST_ROUNDS} rounds: {np.abs(change).max():.1e} off.")
+
+
+def _gain(solution: Solution, sign: int) -> float:
+    """The gain of a Q: at least (sign -1), at most (1) or about (0)."""
+    problem, nodes = solution.problem, solution.nodes
+    spread = problem.spread
+    far = min(-TAIL_DEVIATIONS * spread, float(nodes[0]) - spread)
+    points = np.concatenate([np.linspace(far, nodes[0], TAIL_CELLS + 1)[:-1], nodes])
+    later = _Expectation(problem, nodes, points)(solution.values)
+    values = problem.reward(points) - problem.gap_cost + later - problem.entry
+    points, values = _with_kinks(points, values, (0.0,))
+    first, second = linear_weights(points[:-1], points[1:], np.zeros(1), spread)
+    above = np.maximum(values, 0.0)
+    total = float(first @ above[:-1] + second @ above[1:])
+    # interpolation is off by no more than this where the integrand is not 0
+    slack = problem.curvature * np.diff(points) ** 2 / 8.0
+    earning = above[:-1] > -slack if sign > 0 else above[:-1] > 0.0
+    return total + sign * float(((first + second) * slack) @ earning)
+
+
+def solve(problem: Switching) -> Bounded:
+    """Solve the recursion between two bounds; see the module.
+
+    The first grid covers the certain range; the second what the first one's bounds leave open.
+    """
+    low, high = problem.certain_range()
+    for cells in (COARSE, FINE):
+        nodes = np.linspace(low, high, cells + 1)
+        costs = problem.entry + problem.leave
+        error = problem.curvature * (nodes[1] - nodes[0]) ** 2 / 8.0 + ROUNDING * costs
+        expected = _Expectation(problem, nodes, nodes)
+        lower, middle, upper = (
+            Solution(problem, nodes, _fixed_point(expected, shift))
+            for shift in (-error, 0.0, error)
+        )
+        long = np.flatnonzero(lower.values >= problem.entry).max(initial=0)
+        flat = np.flatnonzero(upper.values <= -problem.leave).min(initial=cells)
+        if long < flat:
+            low, high = float(nodes[long]), float(nodes[flat])
+    bounds = _gain(lower, -1), _gain(upper, 1)
+    return Bounded(lower, middle, upper, _gain(middle, 0), bounds)
