@@ -13,7 +13,7 @@ import sys
 from collections.abc import Sequence
 
 from benchmarks.markdown import table
-from benchmarks.optimum_check import MOST_SEED, check
+from benchmarks.optimum_check import FEWEST_MARKETS, MOST_SEED, check
 from benchmarks.reversion_optimum import DEFAULT_FEE, Optimum, optimum
 from data_tools.command_line import ArgumentParser, CommandLineError, run, terminate_cleanly
 from gym_trade.reversion import MODELS
@@ -87,8 +87,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     def command() -> None:
         nonlocal failed
         args = _parser().parse_args(argv)
-        if args.markets != 0 and not 2 <= args.markets:
-            raise CommandLineError(f"--markets {args.markets}: expected 0, or at least 2.")
+        if args.markets and args.markets < FEWEST_MARKETS:
+            raise CommandLineError(
+                f"--markets {args.markets}: expected 0, or at least {FEWEST_MARKETS}."
+            )
         if not 0 <= args.seed <= MOST_SEED:
             raise CommandLineError(f"--seed {args.seed}: expected 0 to {MOST_SEED}.")
         found = optimum(args.task, args.fee, args.slippage)

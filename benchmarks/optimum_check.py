@@ -1,4 +1,4 @@
-"""The optimum of `reversion_optimum` against the environment itself: simulated, and beside other policies.
+"""The optimum of `reversion_optimum` against the environment itself, and beside other policies.
 
 On markets with seeds of their own the optimal policy and others walk through the jitted
 ``Trade-Sequential-v0``, from the same starts: the optimal one's mean growth must be that of the
@@ -25,6 +25,7 @@ BARS = 100_000
 LANES = 64
 STEPS = 1_500
 CONFIDENCE = 0.999  # two-sided, of each comparison
+FEWEST_MARKETS = 4  # the interval of two or three is as wide as can be
 MOST_SEED = 2**31
 FACTORS = (0.0, 0.5, 2.0)  # of the optimal thresholds
 SHIFTS = (-0.25, 0.25)  # of both thresholds, in deviations of the belief
@@ -107,7 +108,7 @@ def check(found: Optimum, markets: int, seed: int) -> Checked:
 
     Args:
         found: What the recursion says.
-        markets: How many, >= 2.
+        markets: How many, >= `FEWEST_MARKETS`.
         seed: Of the first market; the others have the next ones.
     """
     named = {"optimal": found.policy, **rivals(found)}

@@ -16,8 +16,9 @@ the same reason a move changes the exposure by at most |z|/4. Buying from w to v
 (v - w) k/(1+k) with k = (1+s)(1+f) - 1, selling at least (w - v) k' with k' = 1 - (1-s)(1-f). With
 rewards and costs thus linear in the exposure held, a policy's reward is the mean over u, uniform in
 [0, 1], of those of the policies that hold 1 where its exposure is above u and else 0, of which none
-has more than the gain at the costs log entry = k/(1+k), leave = k'. Per decision, therefore, with
-y the move, g the gap: gain(k/(1+k), k') - gain + (E y^2 + E g^2)/8 + max(k, k') (E|y| + E|g|)/4
+has more than the gain at the costs k/(1+k) and k'. Those are below `costs`, but nobody enters, or
+leaves, more than every other time. Per decision, therefore, with y the move and g the gap:
+(entry - k/(1+k) + leave - k')/2 + (E y^2 + E g^2)/8 + max(k, k') (E|y| + E|g|)/4
 + E|y| gap variance/8. This is proven, and not tight.
 
 **Finite periods.** The best expected total of T decisions, flat at first and the belief in its
@@ -32,6 +33,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+from scipy.special import ndtr
 
 from benchmarks.switching import Bounded, Switching, solve
 from gym_trade import SequentialConfig, TradeConfig
@@ -40,7 +42,6 @@ from gym_trade.reversion import MODELS, Reversion
 PREFIX = "reversion_"
 DEFAULT_FEE = 0.0004
 HIGHEST_COST = 0.1
-CHEAPER = 0.8  # costs are lowered by this factor until the recursion can be solved
 
 
 @dataclass(frozen=True)
@@ -110,25 +111,33 @@ def switching_problem(model: Reversion, entry: float, leave: float) -> Switching
 
 @functools.lru_cache(maxsize=256)
 def bounded(model: Reversion, entry: float, leave: float) -> Bounded | None:
-    """The solution at some costs; None where costs are so high that nobody ever trades."""
+    """The solution at some costs; None where nobody trades, or so rarely that it has no digits."""
     if model.deviation == 0.0:
         return None
     try:
-        found = solve(switching_problem(model, entry, leave))
+        with np.errstate(all="ignore"):  # what comes of a singular equation is looked at
+            found = solve(switching_problem(model, entry, leave))
     except (RuntimeError, np.linalg.LinAlgError):
         return None
     return found if np.isfinite([found.gain, *found.gain_range]).all() else None
 
 
-def highest_gain(model: Reversion, entry: float, leave: float) -> float:
-    """An upper bound of the gain: that at these costs or, where it cannot be had, at lower ones."""
-    if model.deviation == 0.0:
+def gain_without_costs(model: Reversion) -> float:
+    """The gain where trading is free: E[max(m, 0)], m being the mean reward by the belief."""
+    mean = -0.5 * (model.move_variance + model.gap_variance)
+    deviation = (1.0 - model.decay) * model.belief().spread
+    if deviation == 0.0:
         return 0.0
+    ratio = mean / deviation
+    density = math.exp(-0.5 * ratio**2) / math.sqrt(2.0 * math.pi)
+    return mean * float(ndtr(ratio)) + deviation * density
+
+
+def highest_gain(model: Reversion, entry: float, leave: float) -> float:
+    """An upper bound of the gain; that without costs where no better one can be had."""
     found = bounded(model, entry, leave)
-    while found is None:
-        entry, leave = CHEAPER * entry, CHEAPER * leave
-        found = bounded(model, entry, leave)
-    return found.gain_range[1]
+    free = gain_without_costs(model)
+    return free if found is None else min(free, found.gain_range[1])
 
 
 def _mean_size(mean: float, variance: float) -> float:
@@ -136,16 +145,17 @@ def _mean_size(mean: float, variance: float) -> float:
     return math.sqrt(mean**2 + variance)
 
 
-def _between(model: Reversion, fee: float, slippage: float, high: float) -> float:
+def _between(model: Reversion, fee: float, slippage: float) -> float:
     """See `Optimum.between`."""
     bought, sold = (1.0 + slippage) * (1.0 + fee) - 1.0, 1.0 - (1.0 - slippage) * (1.0 - fee)
+    entry, leave = costs(fee, slippage)
+    saved = 0.5 * (entry - bought / (1.0 + bought) + leave - sold)
     gap, variance = model.gap_variance, model.move_variance
     # unconditionally the deviation's change has variance 2 (1 - decay) deviation^2
     total = variance + 2.0 * (1.0 - model.decay) * model.deviation**2
     move_size, gap_size = _mean_size(0.5 * variance, total), _mean_size(0.5 * gap, gap)
-    linear = highest_gain(model, bought / (1.0 + bought), sold) - high
     drift = max(bought, sold) * (move_size + gap_size) / 4.0
-    return max(linear, 0.0) + (move_size**2 + gap_size**2) / 8.0 + drift + move_size * gap / 8.0
+    return saved + (move_size**2 + gap_size**2) / 8.0 + drift + move_size * gap / 8.0
 
 
 def optimum(task: str, fee: float = DEFAULT_FEE, slippage: float = 0.0) -> Optimum:
@@ -171,20 +181,18 @@ def optimum_of(model: Reversion, fee: float, slippage: float, kind: str = "") ->
     entry, leave = costs(fee, slippage)
     found = bounded(model, entry, leave)
     hold = -0.5 * (model.move_variance + model.gap_variance)
+    high = highest_gain(model, entry, leave)
+    between = _between(model, fee, slippage)
     if found is None:
-        high = highest_gain(model, entry, leave)
-        between = _between(model, fee, slippage, high)
-        return Optimum(
-            kind, fee, slippage, 0.0, (0.0, high), between, -math.inf, -math.inf, hold, "flat"
-        )
-    low, high = max(found.gain_range[0], 0.0), found.gain_range[1]
+        never = -math.inf
+        return Optimum(kind, fee, slippage, 0.0, (0.0, high), between, never, never, hold, "flat")
     (enter, out), belief = found.thresholds, model.belief()
     policy = (
         f"filtered-reversion:enter={enter!r},leave={out!r},gain={belief.gain!r},"
         f"memory={belief.memory!r},drift={belief.drift!r}"
     )
-    between = _between(model, fee, slippage, high)
-    return Optimum(kind, fee, slippage, found.gain, (low, high), between, enter, out, hold, policy)
+    gains = (max(found.gain_range[0], 0.0), high)
+    return Optimum(kind, fee, slippage, found.gain, gains, between, enter, out, hold, policy)
 
 
 def optimum_in(task: str, config: TradeConfig) -> Optimum:

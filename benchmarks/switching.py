@@ -36,11 +36,11 @@ from scipy.special import ndtr
 Array = npt.NDArray[np.float64]
 
 MEAN_ABSOLUTE_CURVATURE = 4.0 * math.exp(-0.5) / math.sqrt(2.0 * math.pi)  # E|z^2 - 1|
-COARSE, FINE = 400, 800  # cells
-TAIL_CELLS = 2000
+CELLS = (400, 800)  # of the grid that covers the certain range, and of that which refines it
+TAIL_CELLS = 800
 TAIL_DEVIATIONS = 10.0
 ROUNDING = 1e-13  # of the costs: what a node's value may be off for want of digits
-MOST_ROUNDS = 200
+MOST_ROUNDS = 40
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ class _Expectation:
         return np.asarray(first @ excess[:-1] + second @ excess[1:])
 
 
-def _fixed_point(expected: _Expectation, shift: float) -> Array:
+def _fixed_point(expected: _Expectation, shift: float, start: Array | None) -> Array:
     """The Q with ``Q = reward - gap_cost + E[clipped Q] + shift`` at all nodes.
 
     Newton's method on a piecewise linear equation (policy iteration): the nodes at which Q is
@@ -221,11 +221,13 @@ def _fixed_point(expected: _Expectation, shift: float) -> Array:
         RuntimeError: It does not settle.
     """
     problem, nodes = expected.problem, expected.nodes
+    costs = problem.entry + problem.leave
     base = problem.reward(nodes) - problem.gap_cost + shift
-    values, tolerance = base, 0.1 * ROUNDING * (problem.entry + problem.leave) + 1e-19
+    # It must begin with a policy that trades, or the first equations are singular.
+    values = base - 4.0 * costs / problem.spread * nodes if start is None else start
     for _ in range(MOST_ROUNDS):
         change = base + expected(values) - values
-        if np.abs(change).max() <= tolerance:
+        if np.abs(change).max() <= 0.1 * ROUNDING * costs + 1e-19:
             return values
         free = (values < problem.entry) & (values > -problem.leave)
         matrix = np.eye(len(nodes)) - expected.weights * free
@@ -233,42 +235,60 @@ def _fixed_point(expected: _Expectation, shift: float) -> Array:
     raise RuntimeError(f"no solution after {MOST_ROUNDS} rounds: {np.abs(change).max():.1e} off.")
 
 
-def _gain(solution: Solution, sign: int) -> float:
-    """The gain of a Q: at least (sign -1), at most (1) or about (0)."""
-    problem, nodes = solution.problem, solution.nodes
-    spread = problem.spread
-    far = min(-TAIL_DEVIATIONS * spread, float(nodes[0]) - spread)
-    points = np.concatenate([np.linspace(far, nodes[0], TAIL_CELLS + 1)[:-1], nodes])
-    later = _Expectation(problem, nodes, points)(solution.values)
-    values = problem.reward(points) - problem.gap_cost + later - problem.entry
-    points, values = _with_kinks(points, values, (0.0,))
-    first, second = linear_weights(points[:-1], points[1:], np.zeros(1), spread)
-    above = np.maximum(values, 0.0)
-    total = float(first @ above[:-1] + second @ above[1:])
-    # interpolation is off by no more than this where the integrand is not 0
-    slack = problem.curvature * np.diff(points) ** 2 / 8.0
-    earning = above[:-1] > -slack if sign > 0 else above[:-1] > 0.0
-    return total + sign * float(((first + second) * slack) @ earning)
+class _Gain:
+    """The gain of a Q on the nodes of a grid."""
+
+    def __init__(self, problem: Switching, nodes: Array) -> None:
+        self.problem = problem
+        far = min(-TAIL_DEVIATIONS * problem.spread, float(nodes[0]) - problem.spread)
+        tail = np.linspace(far, nodes[0], TAIL_CELLS + 1)[:-1]
+        self.points = np.concatenate([tail, nodes])
+        self.expected = _Expectation(problem, nodes, self.points)
+
+    def __call__(self, values: Array, sign: int) -> float:
+        """At least (sign -1), at most (1) or about (0)."""
+        problem = self.problem
+        later = self.expected(values) - problem.gap_cost
+        earned = problem.reward(self.points) + later - problem.entry
+        points, earned = _with_kinks(self.points, earned, (0.0,))
+        first, second = linear_weights(points[:-1], points[1:], np.zeros(1), problem.spread)
+        above = np.maximum(earned, 0.0)
+        total = float(first @ above[:-1] + second @ above[1:])
+        # Interpolation is off by no more; a lower bound of 0 needs no allowance.
+        slack = problem.curvature * np.diff(points) ** 2 / 8.0
+        counts = (above[:-1] > 0.0) | (sign > 0)
+        return total + sign * float(((first + second) * slack) @ counts)
 
 
-def solve(problem: Switching) -> Bounded:
+def solve(problem: Switching, grids: tuple[int, ...] = CELLS) -> Bounded:
     """Solve the recursion between two bounds; see the module.
 
-    The first grid covers the certain range; the second what the first one's bounds leave open.
+    Args:
+        problem: What is to be solved.
+        grids: Cells of each grid, of which there is at least one: the first covers the certain
+            range, each further one what the bounds of the one before leave open.
+
+    Raises:
+        RuntimeError: It has no solution in floating-point numbers: costs are so high that a belief
+            which leads to a trade practically never comes.
     """
     low, high = problem.certain_range()
-    for cells in (COARSE, FINE):
+    costs = problem.entry + problem.leave
+    for cells in grids:
         nodes = np.linspace(low, high, cells + 1)
-        costs = problem.entry + problem.leave
         error = problem.curvature * (nodes[1] - nodes[0]) ** 2 / 8.0 + ROUNDING * costs
         expected = _Expectation(problem, nodes, nodes)
-        lower, middle, upper = (
-            Solution(problem, nodes, _fixed_point(expected, shift))
-            for shift in (-error, 0.0, error)
-        )
-        long = np.flatnonzero(lower.values >= problem.entry).max(initial=0)
-        flat = np.flatnonzero(upper.values <= -problem.leave).min(initial=cells)
+        middle = _fixed_point(expected, 0.0, None)
+        lower, upper = (_fixed_point(expected, shift, middle) for shift in (-error, error))
+        long = np.flatnonzero(lower >= problem.entry).max(initial=0)
+        flat = np.flatnonzero(upper <= -problem.leave).min(initial=cells)
         if long < flat:
             low, high = float(nodes[long]), float(nodes[flat])
-    bounds = _gain(lower, -1), _gain(upper, 1)
-    return Bounded(lower, middle, upper, _gain(middle, 0), bounds)
+    gain = _Gain(problem, nodes)
+    lower_solution, middle_solution, upper_solution = (
+        Solution(problem, nodes, values) for values in (lower, middle, upper)
+    )
+    return Bounded(
+        lower_solution, middle_solution, upper_solution, gain(middle, 0),
+        (gain(lower, -1), gain(upper, 1)),
+    )  # fmt: skip

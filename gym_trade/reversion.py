@@ -71,9 +71,12 @@ class Reversion:
     Attributes:
         decay: Of the deviation, in (0, 1).
         deviation: Stationary standard deviation of x, >= 0.
-        volatility: Standard deviation of the martingale's increment, gap included.
-        gap_share: Of its variance that falls between the last close and the open.
+        volatility: Standard deviation of the martingale's increment, gap included, > 0.
+        gap_share: Of its variance that falls between the last close and the open, in [0, 1).
         shown: Whether bars carry x in a column `DEVIATION_COLUMN`.
+
+    Raises:
+        ValueError: A parameter is out of range.
     """
 
     decay: float
@@ -81,6 +84,17 @@ class Reversion:
     volatility: float
     gap_share: float = 0.1
     shown: bool = False
+
+    def __post_init__(self) -> None:
+        possible = {
+            "decay": 0.0 < self.decay < 1.0,
+            "deviation": 0.0 <= self.deviation < math.inf,
+            "volatility": 0.0 < self.volatility < math.inf,
+            "gap_share": 0.0 <= self.gap_share < 1.0,
+        }
+        for name, fits in possible.items():
+            if not fits:
+                raise ValueError(f"{name}={getattr(self, name)} is out of range; see `Reversion`.")
 
     @property
     def gap_variance(self) -> float:
