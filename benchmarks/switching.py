@@ -30,10 +30,8 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
-from scipy.special import ndtr
 
-Array = npt.NDArray[np.float64]
+from benchmarks.gaussian_grid import Array, ClippedExpectation, linear_weights, with_kinks
 
 MEAN_ABSOLUTE_CURVATURE = 4.0 * math.exp(-0.5) / math.sqrt(2.0 * math.pi)  # E|z^2 - 1|
 CELLS = (400, 800)  # of the grid that covers the certain range, and of that which refines it
@@ -135,83 +133,15 @@ class Bounded:
         return self.middle.crossing(problem.entry), self.middle.crossing(-problem.leave)
 
 
-def linear_weights(left: Array, right: Array, mean: Array, deviation: float) -> tuple[Array, Array]:
-    """Integrals of functions that are linear between two points, under normal laws.
-
-    Args:
-        left: Left ends, broadcast with `right` and `mean`.
-        right: Right ends, > left.
-        mean: Means of the laws.
-        deviation: Their common deviation.
-
-    Returns:
-        Weights of the function's values at the left and at the right ends.
-    """
-    low, high = (left - mean) / deviation, (right - mean) / deviation
-    mass = ndtr(high) - ndtr(low)
-    density = (np.exp(-0.5 * low**2) - np.exp(-0.5 * high**2)) / math.sqrt(2.0 * math.pi)
-    share = ((mean - left) * mass + deviation * density) / (right - left)
-    return mass - share, share
-
-
-def _with_kinks(nodes: Array, values: Array, levels: tuple[float, ...]) -> tuple[Array, Array]:
-    """The nodes of a piecewise linear, falling function and those where it crosses levels."""
-    kinks = [
-        float(np.interp(-level, -values, nodes))
-        for level in levels
-        if values[-1] < level < values[0]
-    ]
-    points = np.union1d(nodes, kinks)
-    return points, np.interp(points, nodes, values)
-
-
-class _Expectation:
+def _later(problem: Switching, nodes: Array, beliefs: Array) -> ClippedExpectation:
     """E[D(b')] + gap_cost at some beliefs, for any Q on the nodes of a grid."""
-
-    def __init__(self, problem: Switching, nodes: Array, beliefs: Array) -> None:
-        self.problem, self.nodes = problem, nodes
-        self.means = problem.decay * beliefs[:, None]
-        first, second = linear_weights(nodes[:-1], nodes[1:], self.means, problem.innovation)
-        self.weights = np.zeros((len(beliefs), len(nodes)))
-        self.weights[:, :-1] += first
-        self.weights[:, 1:] += second
-        low, high = (nodes[[0, -1]] - self.means).T / problem.innovation
-        self.outside = problem.entry * ndtr(low) - problem.leave * ndtr(-high)
-
-    def __call__(self, values: Array) -> Array:
-        """Of Q's values at the nodes."""
-        problem = self.problem
-        clipped = np.clip(values, -problem.leave, problem.entry)
-        total = self.outside + self.weights @ clipped
-        for cell in self._kinked(values):
-            total += self._correction(cell, values)
-        return total
-
-    def _kinked(self, values: Array) -> list[int]:
-        """The cells in which Q crosses a cost: there the clipped function bends."""
-        found = set()
-        for level in (self.problem.entry, -self.problem.leave):
-            cell = int(np.searchsorted(-values, -level)) - 1
-            if 0 <= cell < len(values) - 1:
-                found.add(cell)
-        return sorted(found)
-
-    def _correction(self, cell: int, values: Array) -> Array:
-        """What the exact integral over a cell with a bend has more than the chord's."""
-        problem, ends = self.problem, slice(cell, cell + 2)
-        levels = (problem.entry, -problem.leave)
-        points, inside = _with_kinks(self.nodes[ends], values[ends], levels)
-        if len(points) == 2:
-            return np.zeros(len(self.means))
-        chord = np.clip(values[ends], -problem.leave, problem.entry)
-        excess = np.clip(inside, -problem.leave, problem.entry) - np.interp(
-            points, self.nodes[ends], chord
-        )
-        first, second = linear_weights(points[:-1], points[1:], self.means, problem.innovation)
-        return np.asarray(first @ excess[:-1] + second @ excess[1:])
+    clip = (-problem.leave, problem.entry)
+    return ClippedExpectation(nodes, problem.decay * beliefs, problem.innovation, clip)
 
 
-def _fixed_point(expected: _Expectation, shift: float, start: Array | None) -> Array:
+def _fixed_point(
+    problem: Switching, expected: ClippedExpectation, shift: float, start: Array | None
+) -> Array:
     """The Q with ``Q = reward - gap_cost + E[clipped Q] + shift`` at all nodes.
 
     Newton's method on a piecewise linear equation (policy iteration): the nodes at which Q is
@@ -220,7 +150,7 @@ def _fixed_point(expected: _Expectation, shift: float, start: Array | None) -> A
     Raises:
         RuntimeError: It does not settle.
     """
-    problem, nodes = expected.problem, expected.nodes
+    nodes = expected.nodes
     costs = problem.entry + problem.leave
     base = problem.reward(nodes) - problem.gap_cost + shift
     # It must begin with a policy that trades, or the first equations are singular.
@@ -243,14 +173,14 @@ class _Gain:
         far = min(-TAIL_DEVIATIONS * problem.spread, float(nodes[0]) - problem.spread)
         tail = np.linspace(far, nodes[0], TAIL_CELLS + 1)[:-1]
         self.points = np.concatenate([tail, nodes])
-        self.expected = _Expectation(problem, nodes, self.points)
+        self.expected = _later(problem, nodes, self.points)
 
     def __call__(self, values: Array, sign: int) -> float:
         """At least (sign -1), at most (1) or about (0)."""
         problem = self.problem
         later = self.expected(values) - problem.gap_cost
         earned = problem.reward(self.points) + later - problem.entry
-        points, earned = _with_kinks(self.points, earned, (0.0,))
+        points, earned = with_kinks(self.points, earned, (0.0,))
         first, second = linear_weights(points[:-1], points[1:], np.zeros(1), problem.spread)
         above = np.maximum(earned, 0.0)
         total = float(first @ above[:-1] + second @ above[1:])
@@ -277,9 +207,9 @@ def solve(problem: Switching, grids: tuple[int, ...] = CELLS) -> Bounded:
     for cells in grids:
         nodes = np.linspace(low, high, cells + 1)
         error = problem.curvature * (nodes[1] - nodes[0]) ** 2 / 8.0 + ROUNDING * costs
-        expected = _Expectation(problem, nodes, nodes)
-        middle = _fixed_point(expected, 0.0, None)
-        lower, upper = (_fixed_point(expected, shift, middle) for shift in (-error, error))
+        expected = _later(problem, nodes, nodes)
+        middle = _fixed_point(problem, expected, 0.0, None)
+        lower, upper = (_fixed_point(problem, expected, shift, middle) for shift in (-error, error))
         long = np.flatnonzero(lower >= problem.entry).max(initial=0)
         flat = np.flatnonzero(upper <= -problem.leave).min(initial=cells)
         if long < flat:

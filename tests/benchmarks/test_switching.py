@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from scipy.special import ndtr
 
-from benchmarks.switching import Switching, linear_weights, solve
+from benchmarks.gaussian_grid import linear_weights
+from benchmarks.switching import Switching, solve
 
 PROBLEM = Switching(
     decay=0.75, innovation=0.0028, slope=0.25, drift_cost=4e-6, gap_cost=5e-7, entry=4e-4,
