@@ -18,6 +18,9 @@ statistic, and since all laws are Gaussian with constant parameters, the law of 
 normal with the Kalman filter's mean and variance. The variance does not depend on the data and
 converges quickly: the mean alone is the state on which an optimal policy has to act. Where the
 deviation is shown (``feature_deviation``, its value at each bar's close), it is the state itself.
+Of the hidden kinds here an observer of the last 16 bars alone would know 99.4% of what the filter
+knows (as the deviation of the best belief), of the last 32 more than 99.99%.
+
 `benchmarks.reversion_optimum` computes the optimum from this.
 """
 

@@ -165,6 +165,19 @@ def test_the_belief_follows_its_law():
     assert unknown.var() == pytest.approx(belief.error_variance, rel=0.02)
 
 
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if not MODELS[kind].shown])
+def test_the_default_window_shows_nearly_all_that_the_filter_knows(kind):
+    model = MODELS[kind]
+    for length, share in ((16, 0.994), (32, 0.9999)):
+        times = np.arange(-1, length)
+        deviations = model.deviation**2 * model.decay ** np.abs(times[:, None] - times)
+        change = np.diff(np.eye(length + 1), axis=0)
+        moves = change @ deviations @ change.T + model.move_variance * np.eye(length)
+        with_last = change @ deviations[:, -1]
+        known = math.sqrt(with_last @ np.linalg.solve(moves, with_last))
+        assert share < known / model.belief().spread < 1.0 + 1e-9
+
+
 def test_a_shown_deviation_needs_no_filter():
     model = MODELS["reversion_easy"]
     belief = model.belief()
