@@ -21,10 +21,10 @@ from gym_trade.reversion import MODELS
 SWEEP = (0.0, 0.0005, 0.001, 0.0025)
 
 
-def report(found: Optimum) -> str:
-    """The optimum for people."""
+def report(found: Optimum, decisions: int) -> str:
+    """The optimum for people, with its expected total over some decisions."""
     belief, model = MODELS[found.kind].belief(), MODELS[found.kind]
-    low, high = found.gain_range
+    (low, high), (least, most) = found.gain_range, found.total(decisions)
     basis = 1e4 * found.gain
     known = "shown" if model.shown else f"hidden, filter gain {belief.gain:.4f}"
     lines = [
@@ -33,6 +33,8 @@ def report(found: Optimum) -> str:
         f"gain          {basis:.6f} bp of log growth a decision",
         f"proven        {1e4 * low:.6f} to {1e4 * high:.6f} bp with exposures 0 and 1; with those "
         f"between at most {1e4 * (high + found.between):.4f} bp",
+        f"in a period   of {decisions:,} decisions {least:.4f} to {most:.4f} of log growth is "
+        "expected of the best, flat at first",
         f"buy-and-hold  {1e4 * found.buy_and_hold:.4f} bp",
     ]
     if found.policy == "flat":
@@ -72,6 +74,8 @@ def _parser() -> argparse.ArgumentParser:
         help="fraction of traded notional (default: %(default)s)")
     add("--slippage", type=float, default=0.0, metavar="S",
         help="adverse fraction of the price at each fill (default: %(default)s)")
+    add("--decisions", type=int, default=20_000, metavar="N",
+        help="length of a period whose expected total is printed (default: %(default)s)")
     add("--sweep", action="store_true", help="also a table over fees of 0, 5, 10 and 25 bp")
     add("--markets", type=int, default=16, metavar="N",
         help="simulated markets of the check; 0: none (default: %(default)s)")
@@ -91,10 +95,12 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise CommandLineError(
                 f"--markets {args.markets}: expected 0, or at least {FEWEST_MARKETS}."
             )
+        if args.decisions < 1:
+            raise CommandLineError(f"--decisions {args.decisions}: expected at least 1.")
         if not 0 <= args.seed <= MOST_SEED:
             raise CommandLineError(f"--seed {args.seed}: expected 0 to {MOST_SEED}.")
         found = optimum(args.task, args.fee, args.slippage)
-        print(report(found))
+        print(report(found, args.decisions))
         if args.sweep:
             print("\n" + sweep(args.task, args.slippage))
         if args.markets:

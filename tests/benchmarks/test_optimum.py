@@ -221,7 +221,7 @@ def test_the_command_prints_the_optimum_and_the_policy(capsys):
 
 @pytest.mark.parametrize("flags, message", [
     (["--task", "martingale"], "no known optimum"), (["--fee", "2"], "fee=2.0"),
-    (["--markets", "2"], "at least 4"), (["--seed", "-1"], "--seed -1"), (["--trees"], "--trees"),
+    (["--markets", "2"], "at least 4"), (["--decisions", "0"], "--decisions 0"), (["--seed", "-1"], "--seed -1"), (["--trees"], "--trees"),
 ])  # fmt: skip
 def test_bad_flags_are_one_line(flags, message, capsys):
     try:
