@@ -61,6 +61,7 @@ def growth(policy: str, market: Market, fee: float, slippage: float, seed: int) 
     env = VectorTradeEnv(
         df=market, num_envs=LANES, autoreset_mode="Disabled", observation="index",
         action_levels=[0, 1], transaction_fee=fee, slippage=slippage, episode_steps=STEPS,
+        bankrupt_threshold=0.0,  # random trading at high fees must get to the end too
     )  # fmt: skip
     actor = make_policy(policy, env, seed=seed)
     env.reset(seed=seed)

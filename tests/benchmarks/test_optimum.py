@@ -174,6 +174,12 @@ def test_hidden_deviations_too(monkeypatch):
         assert abs(grown.mean() - found.gain) < 5 * error + sum(costs(1e-3, 1e-4)) / 1_000
 
 
+def test_costs_that_ruin_random_trading_do_not_stop_the_check(monkeypatch):
+    monkeypatch.setattr(optimum_check, "BARS", 3_000)
+    checked = check(optimum("easy", 0.1), 4, 500)
+    assert checked.growths["random"].mean() < -1e-3
+
+
 def test_exposures_between_gain_no_more_than_their_bound(markets):
     """A smooth policy in the continuous environment, beside the optimal one there."""
     found = optimum("easy", 0.0)
@@ -221,7 +227,8 @@ def test_the_command_prints_the_optimum_and_the_policy(capsys):
 
 @pytest.mark.parametrize("flags, message", [
     (["--task", "martingale"], "no known optimum"), (["--fee", "2"], "fee=2.0"),
-    (["--markets", "2"], "at least 4"), (["--decisions", "0"], "--decisions 0"), (["--seed", "-1"], "--seed -1"), (["--trees"], "--trees"),
+    (["--markets", "2"], "at least 4"), (["--decisions", "0"], "--decisions 0"),
+    (["--seed", "-1"], "--seed -1"), (["--trees"], "--trees"),
 ])  # fmt: skip
 def test_bad_flags_are_one_line(flags, message, capsys):
     try:
