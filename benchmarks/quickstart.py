@@ -28,7 +28,7 @@ from benchmarks.machine import describe_machine, write_result
 from data_tools import command_line
 from data_tools.collect import collect
 from data_tools.files import replacing
-from gym_trade.synthetic import KINDS
+from gym_trade.synthetic import REGIME_KINDS as KINDS
 from offline_algos import atari_style_cql
 
 POLICY = "ma-cross"

@@ -54,7 +54,7 @@ def add_environment_flags(
         "--market",
         metavar="FILE",
         help="market file (.csv, .csv.gz, .zip, .parquet or .feather), or "
-        "synthetic:mean_reverting or synthetic:martingale" + otherwise,
+        f"one of {', '.join(SYNTHETIC_PREFIX + kind for kind in synthetic.KINDS)}" + otherwise,
     )
     parser.add_argument(
         "--env",
@@ -179,7 +179,7 @@ def open_market(
     """Open the market that ``--market`` names.
 
     Args:
-        spec: A file, "synthetic:mean_reverting", "synthetic:martingale", or None for the first.
+        spec: A file, "synthetic:<kind>" with one of `synthetic.KINDS`, or None for its first.
         market_arguments: ``stamp`` and ``offset`` for a file whose bars need them.
         echo: Receives what was recognised in a file.
 

@@ -1,9 +1,9 @@
 """Scripted behaviour policies, vectorised over the lanes of an environment.
 
-A name is a rule, ``random``, ``flat``, ``buy-and-hold``, ``ma-cross``, ``mean-reversion`` or
-``breakout``, with parameters if it has any (``ma-cross:fast=6,slow=36``), or several joined by
-``+``: then each lane draws one of them at the start of each episode. `epsilon` replaces each
-action, with that probability, by a uniformly random one.
+A name is a rule, ``random``, ``flat``, ``buy-and-hold``, ``ma-cross``, ``mean-reversion``,
+``breakout`` or ``filtered-reversion``, with parameters if it has any (``ma-cross:fast=6,slow=36``),
+or several joined by ``+``: then each lane draws one of them at the start of each episode. `epsilon`
+replaces each action, with that probability, by a uniformly random one.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from data_tools.acting import Acting, PolicyError
 from data_tools.noise import Actions, same_actions
 from data_tools.signals import (
     Closes,
+    beliefs,
     breakout_levels,
     mean_reversion_levels,
     moving_average_levels,
@@ -219,7 +220,53 @@ class Breakout(_Scheduled):
         return breakout_levels(closes, above=above, below=below, **self.parameters)
 
 
+class FilteredReversion(_Certain):
+    """Long once the price is thought to lie below its fair value, flat once above; else as it is.
+
+    The optimal policy of `gym_trade.reversion`'s markets, with the parameters that
+    ``python -m benchmarks.optimum`` prints; the defaults are those of reversion_medium.
+    """
+
+    name = "filtered-reversion"
+    defaults: ClassVar[dict[str, Number]] = {
+        "enter": -0.00122, "leave": 0.00118, "gain": 0.493, "memory": 0.873, "drift": -4.05e-6,
+    }  # fmt: skip
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        filtering = {name: self.parameters[name] for name in ("gain", "memory", "drift")}
+        if not self.parameters["enter"] <= self.parameters["leave"]:
+            raise PolicyError(f"{self.name}: expected enter <= leave, got {self.parameters}.")
+        try:
+            every = [
+                beliefs(market, **filtering)[tables.bar_end - 1]
+                for market, tables in zip(self.venv.markets, self.venv.tables, strict=True)
+            ]
+        except ValueError as error:
+            raise PolicyError(f"{self.name}: {error}") from None
+        self._beliefs = np.concatenate(every)
+        self._firsts = np.cumsum([0, *map(len, every[:-1])])
+
+    def _choose(self) -> Actions:
+        places = self.venv.decision_index
+        if len(self._firsts) > 1:
+            places = places + self._firsts[self.venv.account()["market"]]
+        belief, held = self._beliefs[places], self.venv.held_levels
+        stay = np.where(belief > self.parameters["leave"], 0.0, held)
+        return self.acting.nearest(
+            np.where(belief < self.parameters["enter"], self.acting.high, stay)
+        )
+
+
 RULES: dict[str, type[Rule]] = {
     rule.name: rule
-    for rule in (Random, Flat, BuyAndHold, MovingAverageCross, MeanReversion, Breakout)
+    for rule in (
+        Random,
+        Flat,
+        BuyAndHold,
+        MovingAverageCross,
+        MeanReversion,
+        Breakout,
+        FilteredReversion,
+    )
 }

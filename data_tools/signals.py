@@ -6,6 +6,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from gym_trade import Market
+from gym_trade.reversion import DEVIATION_COLUMN
+from gym_trade.simulated_bars import autoregression
+
 Closes = npt.NDArray[np.float64]
 NUMBERS_A_PASS = 2**20
 
@@ -106,3 +110,33 @@ def _held(begins: npt.NDArray[np.bool_], ends: npt.NDArray[np.bool_]) -> npt.NDA
     begun = np.maximum.accumulate(np.where(begins, instants, 0))
     ended = np.maximum.accumulate(np.where(ends, instants, 0))
     return np.asarray(begun > ended)
+
+
+def beliefs(market: Market, gain: float, memory: float, drift: float) -> Closes:
+    """What is to be thought of a decaying deviation in the log price, at each base bar's close.
+
+    The filter is ``b[t] = memory b[t-1] + gain (log(close[t] / open[t]) - drift)`` from 0; see
+    `gym_trade.reversion.Belief`, which has its numbers where the market is one of that module's.
+
+    Args:
+        market: Bars.
+        gain: 0: the market shows the deviation, which is taken as it is.
+        memory: See above.
+        drift: See above.
+
+    Returns:
+        (bars,); element i uses only bars up to i.
+
+    Raises:
+        ValueError: `gain` is 0 and the market shows none.
+    """
+    if gain == 0.0:
+        if DEVIATION_COLUMN not in market.extras:
+            raise ValueError(
+                f"gain=0 reads the column {DEVIATION_COLUMN}, which the market does not have. "
+                "Give the filter's gain, or a market that shows the deviation."
+            )
+        return market.extras[DEVIATION_COLUMN]
+    moves = np.log(market.close / market.open)
+    found: Closes = autoregression(gain * (moves - drift), memory, 0.0)
+    return found

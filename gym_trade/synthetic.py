@@ -7,9 +7,8 @@ Ornstein-Uhlenbeck process), so that after a rise above the martingale a fall is
 the other way round. The "martingale" market has no ``x_t``: its price is a fair game, every
 strategy's expected profit before costs is zero, and nothing can be learned on it.
 
-Each bar's open gaps away from the previous close. High and low are each drawn from the exact law of
-a Brownian bridge's extreme between open and close (see e.g. Glasserman 2003, "Monte Carlo methods
-in financial engineering", section 6.4).
+Each bar's open gaps away from the previous close; for high and low see `simulated_bars`. Further
+kinds, learnable with an optimum that can be computed, are those of `gym_trade.reversion`.
 """
 
 from __future__ import annotations
@@ -20,14 +19,16 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from gym_trade import reversion
 from gym_trade.jit import allocating_jit
 from gym_trade.market import Market
+from gym_trade.simulated_bars import START_PRICE, autoregression, bar_times, prices_of
 from gym_trade.types import Float64, Int64
 
-KINDS = ("mean_reverting", "martingale")
-DEFAULT_BARS = 400_000
+REGIME_KINDS = ("mean_reverting", "martingale")  # minute bars, of this module
+KINDS = (*REGIME_KINDS, *reversion.KINDS)
+DEFAULT_BARS = 400_000  # of the former; see `reversion.DEFAULT_BARS`
 
-START_PRICE = 20_000.0
 START_TIME = "2020-01-01"
 CALM_VOLATILITY = 2e-4  # per square root of a minute
 NERVOUS_VOLATILITY = 6e-4
@@ -55,17 +56,6 @@ class SyntheticPath:
 
 
 @allocating_jit
-def autoregression(shocks: Float64, decay: float, start: float) -> Float64:
-    """x[t] = decay * x[t-1] + shocks[t], from x[-1] = start."""
-    values = np.empty_like(shocks)
-    value = start
-    for step in range(len(shocks)):
-        value = decay * value + shocks[step]
-        values[step] = value
-    return values
-
-
-@allocating_jit
 def regimes(draws: Float64, leave_calm: float, leave_nervous: float) -> Int64:
     """A two-state Markov chain that starts calm (0), int64 like `draws`."""
     states = np.zeros(len(draws), np.int64)
@@ -90,8 +80,8 @@ def simulate(
     Raises:
         ValueError: Unknown kind, or fewer than two bars.
     """
-    if kind not in KINDS:
-        raise ValueError(f"kind={kind!r}: expected one of {', '.join(KINDS)}.")
+    if kind not in REGIME_KINDS:
+        raise ValueError(f"kind={kind!r}: expected one of {', '.join(REGIME_KINDS)}.")
     if n_bars < 2:
         raise ValueError(f"n_bars={n_bars}: expected at least 2.")
     rng = np.random.Generator(np.random.Philox(seed))
@@ -108,35 +98,39 @@ def simulate(
         deviation = autoregression(scale * rng.standard_normal(n_bars), decay, start)
         bar_sigma = np.sqrt(bar_sigma**2 + scale**2)
     log_close = np.log(START_PRICE) + np.cumsum(gaps + moves) + deviation
-    log_open = np.concatenate(([np.log(START_PRICE)], log_close[:-1])) + gaps
-    middle, spread = 0.5 * (log_open + log_close), (log_close - log_open) ** 2
-    extremes = -2.0 * bar_sigma**2 * np.log1p(-rng.random((2, n_bars)))
-    reach_up, reach_down = 0.5 * np.sqrt(spread + extremes)
-    opens, closes = np.exp(log_open), np.exp(log_close)
-    frame = pd.DataFrame(
-        {
-            "open": opens,
-            # rounding must not put a high below its own close
-            "high": np.maximum(np.exp(middle + reach_up), np.maximum(opens, closes)),
-            "low": np.minimum(np.exp(middle - reach_down), np.minimum(opens, closes)),
-            "close": closes,
-            "volume": MEAN_VOLUME * (1.0 + 2.0 * nervous) * rng.gamma(2.0, 0.5, n_bars),
-        },
-        index=pd.date_range(START_TIME, periods=n_bars, freq="1min", name="timestamp"),
-    )
+    columns = prices_of(log_close, gaps, bar_sigma, rng.random((2, n_bars)))
+    columns["volume"] = MEAN_VOLUME * (1.0 + 2.0 * nervous) * rng.gamma(2.0, 0.5, n_bars)
+    frame = pd.DataFrame(columns, index=bar_times(START_TIME, n_bars, "1min"))
     return SyntheticPath(frame, deviation, nervous)
 
 
 def make_frame(
-    kind: str = "mean_reverting", n_bars: int = DEFAULT_BARS, seed: int = 0
+    kind: str = "mean_reverting", n_bars: int | None = None, seed: int = 0
 ) -> pd.DataFrame:
-    """The bars of `simulate`: open, high, low, close, volume by minute, UTC without a zone."""
-    return simulate(kind, n_bars, seed).frame
+    """A simulated market's bars: open, high, low, close, volume and ready features, if any.
+
+    Args:
+        kind: One of `KINDS`.
+        n_bars: Number of bars, >= 2; None: the kind's own.
+        seed: Seed; the same arguments give the same bars.
+
+    Returns:
+        By minute or, of the markets of `reversion`, by hour; UTC without a zone.
+
+    Raises:
+        ValueError: Unknown kind, or fewer than two bars.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"kind={kind!r}: expected one of {', '.join(KINDS)}.")
+    if kind in reversion.MODELS:
+        count = reversion.DEFAULT_BARS if n_bars is None else n_bars
+        return reversion.simulate(reversion.MODELS[kind], count, seed).frame
+    return simulate(kind, DEFAULT_BARS if n_bars is None else n_bars, seed).frame
 
 
 @functools.lru_cache(maxsize=8)
 def embedded_market(
-    kind: str = "mean_reverting", n_bars: int = DEFAULT_BARS, seed: int = 0
+    kind: str = "mean_reverting", n_bars: int | None = None, seed: int = 0
 ) -> Market:
     """The market that an environment trades when it is given none; made once per process."""
     return Market(make_frame(kind, n_bars, seed))

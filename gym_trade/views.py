@@ -97,6 +97,12 @@ class LaneViews(EpisodeViews):
         return made
 
     @property
+    def held_levels(self) -> Float64:
+        """The level that each lane holds, float64 (num_envs,): the last one it traded to."""
+        levels: Float64 = np.array(self.engine.lanes["held_level"])
+        return levels
+
+    @property
     def direction_masks(self) -> Int8 | None:
         """Which actions a position leaves, int8 (3, actions); None where levels are traded.
 

@@ -152,7 +152,7 @@ def _check_market(args: argparse.Namespace, market: bool) -> None:
     if market and args.market is None:
         raise CommandLineError(
             f"--task {args.task} needs a market: --market FILE, or synthetic:mean_reverting or "
-            "synthetic:martingale."
+            "another simulated one (--help lists them)."
         )
     if market:
         return

@@ -18,7 +18,7 @@ def errors(values):
     return abs(values.mean()) / (values.std() / np.sqrt(len(values)))
 
 
-@pytest.fixture(scope="module", params=synthetic.KINDS)
+@pytest.fixture(scope="module", params=synthetic.REGIME_KINDS)
 def path(request):
     return simulate(request.param, COUNT, 3)
 
