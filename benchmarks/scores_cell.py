@@ -149,7 +149,9 @@ def _train(work: Work) -> None:
     method = result["method"]
     equity = {name: curves[f"{method} {name}"].to_numpy() for name in CHECKPOINTS}
     with replacing(work.equity) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(file, **{name: values[~np.isnan(values)] for name, values in equity.items()})
+        np.savez_compressed(
+            file, **{name: values[~np.isnan(values)] for name, values in equity.items()}
+        )
     made = summary(work, result, equity) | {"seconds": seconds, "peak_bytes": _peak_bytes()}
     with replacing(work.result) as temporary:
         temporary.write_text(json.dumps(made, indent=1, allow_nan=False) + "\n")

@@ -105,7 +105,10 @@ def _take(
 
 
 def run_ray(
-    work: Callable[[Any], None], jobs: Sequence[Any], workers: int | None, say: Say = lambda *_: None
+    work: Callable[[Any], None],
+    jobs: Sequence[Any],
+    workers: int | None,
+    say: Say = lambda *_: None,
 ) -> Outcome:
     """The same on a Ray cluster: the one that is running, or one for the time of the call.
 
