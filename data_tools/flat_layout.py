@@ -20,6 +20,7 @@ import numpy as np
 
 from data_tools.column_rows import DatasetError, read_into, read_rows, row_chunks
 from data_tools.provenance_schema import FORMAT_VERSION, find_fault
+from data_tools.shard_files import list_shards
 from data_tools.virtual import find_foreign_source
 
 __all__ = [
@@ -105,6 +106,12 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
         if not 0 <= last < size:
             raise DatasetError(f"{file}: last_index is {last}, outside its {size} rows.")
         provenance = parse_provenance(file, root)
+        if meta["obs"].is_virtual and "shards" in (provenance or {}):
+            for shard in list_shards(file, provenance):
+                with open_file(shard.path) as other:
+                    shard.check(
+                        file, parse_provenance(shard.path, other), len(other["_meta/obs"])
+                    )
         width = int(np.prod(meta["obs"].shape[1:], dtype=np.int64))
         if provenance is not None and provenance["layout"][-1]["stop"] != width:
             raise DatasetError(

@@ -91,8 +91,6 @@ def test_the_command_names_the_layout(
     assert "indexed layout" in text_of(tmp_path / "a.hdf5", capsys)[0]
     assert collect([*flags, "--layout", "columns"]) == 2
     assert "--layout: invalid choice: 'columns'" in capsys.readouterr().err
-    assert collect([*flags, "--layout", "indexed", "--overwrite", "--shards", "2"]) == 2
-    assert "--shards 2: a dataset of the indexed layout is a single" in capsys.readouterr().err
     with pytest.raises(ValueError, match="--layout columns: expected full or indexed"):
         quiet(tmp_path / "b.hdf5", None, layout="columns")
 
@@ -167,7 +165,7 @@ def test_batches_are_the_same_bits(
     assert [bits(part) for part in statistics[0]] == [bits(part) for part in statistics[1]]
     for buffer in (full, indexed):
         buffer.normalise(statistics[0])
-    _, (_, lengths, _), (mean, *_) = indexed._observations._gathered
+    (_, lengths, _), (mean, *_) = indexed._observations._gathered
     assert (len(lengths), len(mean)) == way
     compare()
     for buffer in (full, indexed):

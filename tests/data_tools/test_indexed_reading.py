@@ -53,8 +53,8 @@ def linked(file: h5py.File) -> None:
 
 NUMBERS = np.arange(500)
 FAULTS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
-    "version": (attribute("layout_version", 2), r"of version 2\. Expected 'indexed' of version 1"),
-    "other layout": (attribute("layout", "mine"), r"layout 'mine' of version 1"),
+    "version": (attribute("layout_version", 3), r"of version 3\. Expected 'indexed' of version 2"),
+    "other layout": (attribute("layout", "mine"), r"layout 'mine' of version 2"),
     "no provenance": (attribute("provenance", None), "names no market"),
     "broken provenance": (attribute("provenance", "{"), "is not the JSON object"),
     "beyond the market": (
@@ -66,7 +66,7 @@ FAULTS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
         put("account_state", (40, 2), np.nan), "account_state of transition 40 is nan"
     ),
     "infinite last account": (
-        put("last_account_state", (0, 5), np.inf), "account_state of last observation 0 is inf"
+        put("last_account_state", (0, 4), np.inf), "account_state of last observation 0 is inf"
     ),
     "NaN reward": (put("rew", 9, np.nan), "rew of transition 9 is nan"),
     "action": (put("act", 3, 9), r"act of transition 3 is 9\. Expected 0 to 4"),
