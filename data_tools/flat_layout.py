@@ -109,9 +109,7 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
         if meta["obs"].is_virtual and "shards" in (provenance or {}):
             for shard in list_shards(file, provenance):
                 with open_file(shard.path) as other:
-                    shard.check(
-                        file, parse_provenance(shard.path, other), len(other["_meta/obs"])
-                    )
+                    shard.check(file, parse_provenance(shard.path, other), len(other["_meta/obs"]))
         width = int(np.prod(meta["obs"].shape[1:], dtype=np.int64))
         if provenance is not None and provenance["layout"][-1]["stop"] != width:
             raise DatasetError(

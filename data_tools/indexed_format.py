@@ -72,7 +72,7 @@ def pack_flags(
 
 
 def stored_extra(shape: tuple[int, ...], dtype: np.dtype[Any]) -> tuple[Any, np.dtype[Any], int]:
-    """How a further column is stored: shape and type of a row, and how many flags it packs, or 0."""
+    """How a further column is stored: shape and type of a row, and how many flags are packed."""
     if dtype == np.bool_ and len(shape) == 1 and shape[0] > 1:
         return (-(-shape[0] // 8),), np.dtype(np.uint8), shape[0]
     return shape, dtype, 0

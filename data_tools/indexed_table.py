@@ -39,12 +39,14 @@ class IndexedTable:
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_apart_rows", np.flatnonzero(self.apart))
-        columns = (self.decisions, self.last_decisions), (self.accounts, self.last_accounts)
         scattered = None
         if isinstance(self.decisions, Pieces):  # what stands apart is one more piece
-            scattered = tuple(
-                ScatteredRows(Pieces([*parts_of(rows), last.astype(rows.dtype, copy=False)]))
-                for rows, last in columns
+            last = self.last_decisions.astype(self.decisions.dtype, copy=False)
+            scattered = ScatteredRows(
+                (
+                    Pieces([*self.decisions.parts, last]),
+                    Pieces([*parts_of(self.accounts), self.last_accounts]),
+                )
             )
         object.__setattr__(self, "_scattered", scattered)
 
@@ -86,7 +88,7 @@ class IndexedTable:
             accounts, last = np.asarray(self.accounts), self.last_accounts
             shown = self.decisions, accounts.reshape(-1), self.last_decisions, last.reshape(-1)
             return places, shown  # type: ignore[return-value]
-        decisions, accounts = (rows(places) for rows in scattered)
+        decisions, accounts = scattered(places)
         flat = accounts.reshape(-1)
         return np.arange(len(places)), (decisions, flat, decisions[:0], flat[:0])
 

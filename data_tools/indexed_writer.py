@@ -76,7 +76,9 @@ class IndexedWriter(LaneWriter):
         parts = {name: self.shown[name] for name in self.shown.names or ()}
         self._action = tuple(action_shape), np.dtype(action_dtype)
         largest = None if actions is None else actions - 1
-        stored = {f"{EXTRA}/{name}": stored_extra(*column) for name, column in (extra or {}).items()}
+        stored = {
+            f"{EXTRA}/{name}": stored_extra(*column) for name, column in (extra or {}).items()
+        }
         self._bits = {name: bits for name, (*_, bits) in stored.items() if bits}
         columns: Columns = {
             "rew": ((), np.dtype(reward_dtype)),

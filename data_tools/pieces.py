@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_tools.gather import AHEAD, as_bytes
+from gym_trade.jit import numba_config
 from gym_trade.prefetch import copy_block, prefetch
 from gym_trade.types import Int64
 
@@ -35,7 +36,7 @@ class Pieces:
 
     def __len__(self) -> int:
         """Rows."""
-        return self.shape[0]
+        return int(self.shape[0])
 
     def __getitem__(self, rows: slice) -> npt.NDArray[Any]:
         """Neighbouring rows, a view where they are of one part."""
@@ -67,55 +68,77 @@ def parts_of(column: npt.NDArray[Any] | Pieces) -> list[npt.NDArray[Any]]:
 
 @numba.njit(cache=True, nogil=True)  # type: ignore[untyped-decorator]
 def _collect(
-    rows: Int64, begins: Int64, base: UInt8, offsets: Int64, width: int, out: UInt8
+    rows: Int64,
+    begins: Int64,
+    bases: tuple[UInt8, UInt8],
+    offsets: Int64,
+    widths: tuple[int, int],
+    outs: tuple[UInt8, UInt8],
 ) -> None:
-    """Copy rows of `width` bytes: part k lies `offsets[k]` bytes behind `base`, or before it."""
-    count = rows.shape[0]
-    places = np.empty(count, np.int64)
+    """Copy rows of two columns.
+
+    Args:
+        rows: int64 (n,), not checked.
+        begins: The first row of each part, and the rows of all, int64 (parts + 1,).
+        bases: The first part of each column, as bytes.
+        offsets: How many bytes behind that each part lies, or before it, int64 (2, parts).
+        widths: Bytes of a row of each.
+        outs: As bytes, written.
+    """
+    count, parts = rows.shape[0], offsets.shape[1]
+    (left, right), (left_out, right_out), (left_width, right_width) = bases, outs, widths
+    left_places, right_places = np.empty(count, np.int64), np.empty(count, np.int64)
     for position in range(count + AHEAD):
         if position < count:
             row = rows[position]
-            low, high = 0, offsets.shape[0]
-            while high - low > 1:  # the last that does not begin behind `row`
-                middle = (low + high) // 2
-                if begins[middle] <= row:
-                    low = middle
-                else:
-                    high = middle
-            places[position] = offsets[low] + (row - begins[low]) * width
-            prefetch(base, places[position])
-            prefetch(base, places[position] + width - 1)
+            part = min(row // begins[1], parts - 1)  # shards are of one size, but for one row
+            while begins[part] > row:
+                part -= 1
+            while begins[part + 1] <= row:
+                part += 1
+            inside = row - begins[part]
+            place = offsets[0, part] + inside * left_width
+            left_places[position] = place
+            prefetch(left, place)
+            place = offsets[1, part] + inside * right_width
+            right_places[position] = place
+            prefetch(right, place)
+            prefetch(right, place + right_width - 1)
         copied = position - AHEAD
         if copied >= 0:
-            copy_block(base, places[copied], out, copied * width, width)
+            copy_block(left, left_places[copied], left_out, copied * left_width, left_width)
+            copy_block(right, right_places[copied], right_out, copied * right_width, right_width)
 
 
 class ScatteredRows:
-    """Gathers single rows of pieces; it costs little more than gathering those of one array.
+    """Gathers single rows of two columns; it costs little more than from two arrays.
 
     Args:
-        pieces: Each part C-contiguous.
+        columns: Of the same lengths, each part C-contiguous.
     """
 
-    def __init__(self, pieces: Pieces) -> None:
-        self._pieces = pieces  # keeps the memory
-        self._base = as_bytes(pieces.parts[0]).reshape(-1)
-        at = [part.__array_interface__["data"][0] for part in pieces.parts]
-        self._offsets = np.array([place - at[0] for place in at], np.int64)
-        self._width = self._base.size // max(1, len(pieces.parts[0]))
+    def __init__(self, columns: tuple[Pieces, Pieces]) -> None:
+        self._columns = columns  # keeps the memory
+        self._begins = columns[0].begins
+        first, second = (as_bytes(column.parts[0]).reshape(-1) for column in columns)
+        self._bases = first, second
+        at = [[part.__array_interface__["data"][0] for part in c.parts] for c in columns]
+        self._offsets = np.array([[place - row[0] for place in row] for row in at], np.int64)
+        rows = int(self._begins[1])
+        self._widths = first.size // rows, second.size // rows
 
-    def __call__(self, rows: Int64) -> npt.NDArray[Any]:
-        """The rows at `rows`, int64 (k,), which are not checked: (k, ...), newly made."""
-        pieces = self._pieces
-        out = np.empty((len(rows), *pieces.shape[1:]), pieces.dtype)
-        if numba.config.DISABLE_JIT:  # then an array ends where it ends
-            which = np.searchsorted(pieces.begins[1:-1], rows, side="right")
+    def __call__(self, rows: Int64) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
+        """Both columns' rows at `rows`, int64 (k,), which are not checked: newly made."""
+        first, second = (
+            np.empty((len(rows), *column.shape[1:]), column.dtype) for column in self._columns
+        )
+        if numba_config.DISABLE_JIT:  # then an array ends where it ends
+            which = np.searchsorted(self._begins[1:-1], rows, side="right")
             for number in np.unique(which).tolist():
                 chosen = which == number
-                out[chosen] = pieces.parts[number][rows[chosen] - pieces.begins[number]]
-            return out
-        _collect(
-            rows, pieces.begins, self._base, self._offsets, self._width,
-            out.reshape(-1).view(np.uint8),
-        )  # fmt: skip
-        return out
+                for column, out in zip(self._columns, (first, second), strict=True):
+                    out[chosen] = column.parts[number][rows[chosen] - self._begins[number]]
+            return first, second
+        outs = first.view(np.uint8).reshape(-1), second.view(np.uint8).reshape(-1)
+        _collect(rows, self._begins, self._bases, self._offsets, self._widths, outs)
+        return first, second

@@ -74,7 +74,7 @@ def list_shards(file: Path, provenance: dict[str, Any] | None) -> list[Shard]:
         DatasetError: None are listed, or one is not in the folder or missing.
     """
     facts = (provenance or {}).get("shards")
-    if not _is_list_of_shards(facts):
+    if facts is None or not _is_list_of_shards(facts):
         raise DatasetError(
             f"{file} holds no transitions, and its provenance lists no shards that hold them. Make "
             "the dataset anew."
