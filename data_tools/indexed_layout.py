@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.column_rows import MadeColumn
 from data_tools.flat_layout import (
     DatasetError,
     FlatDataset,
@@ -27,23 +28,10 @@ from data_tools.indexed_table import IndexedTable
 from data_tools.market_windows import open_windows
 from data_tools.pieces import Pieces
 from data_tools.shard_files import list_shards
+from data_tools.vector_layout import is_vector, open_vector
 from gym_trade import Market
 
 _FLAG_BITS = {"terminated": TERMINATED, "truncated": TRUNCATED, "done": TERMINATED | TRUNCATED}
-
-
-@dataclass(frozen=True)
-class MadeColumn:
-    """A column of the full layout, made as it is read: stands for an ``h5py.Dataset``."""
-
-    name: str
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-    make: Callable[[int, int], npt.NDArray[Any]]
-
-    def read_direct(self, rows: npt.NDArray[Any], selection: slice) -> None:
-        """Fill `rows` with those of a slice."""
-        rows[:] = self.make(selection.start, selection.stop)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -85,7 +73,7 @@ def open_dataset(
     features: Any = None,
     echo: Callable[[str], object] | None = None,
 ) -> Iterator[FlatDataset]:
-    """Open a dataset of either layout; see `flat_layout.open_flat`.
+    """Open a dataset of any layout; see `flat_layout.open_flat`.
 
     Args:
         path: The file.
@@ -96,11 +84,13 @@ def open_dataset(
     Raises:
         DatasetError: The file or its market cannot be used.
     """
+    with open_file(Path(path)) as root:
+        vector = is_vector(root)
     if is_indexed(path):
         with _open_indexed(Path(path), market, features, echo) as indexed:
             yield indexed
     else:
-        with open_flat(path) as dataset:
+        with open_vector(path) if vector else open_flat(path) as dataset:
             yield dataset
 
 
