@@ -18,6 +18,7 @@ import pandas as pd
 
 from data_tools.arrow_table import ARROW_SUFFIXES, read_arrow
 from data_tools.csv_table import place_of, read_table
+from data_tools.grid import grid_note
 from data_tools.market_folder import files_of_market
 from data_tools.market_layout import Layout
 from data_tools.market_text import MarketText, read_texts
@@ -206,6 +207,7 @@ def _recognised(
     file: Path, frame: pd.DataFrame, layout: Layout, spelling: str, notes: list[str]
 ) -> str:
     low, high = frame.index.min(), frame.index.max()
+    note = grid_note(frame.index.to_numpy().astype(np.int64))
     no_volume = "" if "volume" in frame else " (no volume)"
     ignored = ", ".join(layout.ignored) if layout.ignored else "none"
     parts = [
@@ -214,5 +216,6 @@ def _recognised(
         f"{', '.join(frame.columns)}{no_volume}",
         f"ignored: {ignored}",
         *notes,
+        *([note] if note else []),
     ]
     return "; ".join(parts)
