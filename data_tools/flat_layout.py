@@ -110,9 +110,7 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
             raise DatasetError(f"{file}: last_index is {last}, outside its {size} rows.")
         provenance = parse_provenance(file, root)
         if meta["obs"].is_virtual and "shards" in (provenance or {}):
-            for shard in list_shards(file, provenance):
-                with open_file(shard.path) as other:
-                    shard.check(file, parse_provenance(shard.path, other), len(other["_meta/obs"]))
+            _check_shards(file, provenance)
         width = int(np.prod(meta["obs"].shape[1:], dtype=np.int64))
         if provenance is not None and provenance["layout"][-1]["stop"] != width:
             raise DatasetError(
@@ -129,6 +127,15 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
             has_next="obs_next" in meta,
             provenance=provenance,
         )
+
+
+def _check_shards(file: Path, provenance: dict[str, Any] | None) -> None:
+    """Refuse shards that are others than those that were joined."""
+    for shard in list_shards(file, provenance):
+        with open_file(shard.path) as root:
+            obs = root.get("_meta/obs")
+            rows = len(obs) if isinstance(obs, h5py.Dataset) else 0
+            shard.check(file, parse_provenance(shard.path, root), rows)
 
 
 @contextmanager
