@@ -1,8 +1,8 @@
 """Download bars from the exchange's public archive into one market file.
 
-Monthly files first, then daily ones for the months that have none yet (bars longer than a day have
-monthly ones only); each is checked against its
-published SHA-256. After an interruption the same command goes on where it stopped. Example:
+Monthly files first, then daily ones for the months that have none yet (of bars longer than a day
+there are monthly ones only); each is checked against its published SHA-256. After an interruption
+the same command goes on where it stopped. Example:
 --symbol BTCUSDT --interval 1m --start 2023-01 --end 2023-12
 """
 
