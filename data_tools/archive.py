@@ -14,7 +14,13 @@ from dataclasses import dataclass
 from datetime import date, timedelta
 
 BASE_URL = "https://data.binance.vision"
-INTERVALS = ("1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d")
+# Longer ones have files of months only. Its "1mo" is left out: months have no constant length.
+MONTHLY_INTERVALS = ("3d", "1w")
+INTERVALS = (
+    "1s", "1m", "3m", "5m", "15m", "30m", "1h", "2h", "4h", "6h", "8h", "12h", "1d",
+    *MONTHLY_INTERVALS,
+)  # fmt: skip
+MONTH = "1mo"
 MARKETS = {"spot": "spot", "um": "futures/um"}
 EARLIEST = date(2017, 1, 1)  # before the exchange's first trade
 

@@ -14,7 +14,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from data_tools import market_repairs
-from data_tools.archive import Month, Series, months
+from data_tools.archive import MONTHLY_INTERVALS, Month, Series, months
 from data_tools.fetch import DownloadError, Fetcher, MissingFileError, Stopped
 from data_tools.load import read
 
@@ -56,7 +56,9 @@ class ArchiveFiles:
         wanted = list(months(start, end))
         monthly = self._fetch_all(wanted, "months")
         days = [day for month in wanted if monthly[month] is None for day in month.days(today)]
-        daily = self._fetch_all(days, "days") if days else {}
+        daily: dict[date, Path | None] = dict.fromkeys(days)
+        if days and self.series.interval not in MONTHLY_INTERVALS:
+            daily = self._fetch_all(days, "days")
         files: list[Path] = []
         for month in wanted:
             whole = monthly[month]

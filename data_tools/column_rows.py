@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 _CHUNK_BYTES = 16 * 2**20
 
@@ -43,3 +45,17 @@ def row_chunks(dataset: Any, size: int) -> Iterator[tuple[int, int]]:
     step = max(1, _CHUNK_BYTES // row_bytes)
     for start in range(0, size, step):
         yield start, min(start + step, size)
+
+
+@dataclass(frozen=True)
+class MadeColumn:
+    """A column that is made as it is read: stands for an ``h5py.Dataset``."""
+
+    name: str
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+    make: Callable[[int, int], npt.NDArray[Any]]
+
+    def read_direct(self, rows: npt.NDArray[Any], selection: slice) -> None:
+        """Fill `rows` with those of a slice."""
+        rows[:] = self.make(selection.start, selection.stop)

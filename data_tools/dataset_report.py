@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import itertools
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.content import content_hash
 from data_tools.flat_layout import FlatDataset, read_rows, row_chunks
 from data_tools.indexed_layout import open_dataset
 from data_tools.observations import is_image
@@ -89,8 +89,7 @@ def report_dataset(path: Path) -> DatasetReport:
         bad = bad_actions + bad_observations + _bad_numbers(dataset, "rew")
         bad += _bad_numbers(dataset, "obs_next") if dataset.has_next else 0
         frames = _frames(dataset)
-    with open(path, "rb") as stream:
-        digest = hashlib.file_digest(stream, "sha256").hexdigest()
+    digest = content_hash(path)
     return DatasetReport(
         path=path,
         kind=dataset.kind,

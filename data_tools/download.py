@@ -1,7 +1,8 @@
 """Download bars from the exchange's public archive into one market file.
 
-Monthly files first, then daily ones for the months that have none yet; each is checked against its
-published SHA-256. After an interruption the same command goes on where it stopped. Example:
+Monthly files first, then daily ones for the months that have none yet (of bars longer than a day
+there are monthly ones only); each is checked against its published SHA-256. After an interruption
+the same command goes on where it stopped. Example:
 --symbol BTCUSDT --interval 1m --start 2023-01 --end 2023-12
 """
 
@@ -13,7 +14,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-from data_tools.archive import BASE_URL, INTERVALS, MARKETS, Month, Series, spans
+from data_tools.archive import BASE_URL, INTERVALS, MARKETS, MONTH, Month, Series, spans
 from data_tools.archive_files import ArchiveFiles, join
 from data_tools.command_line import ArgumentParser, CommandLineError, run, terminate_cleanly
 from data_tools.fetch import DownloadError, Fetcher
@@ -79,11 +80,23 @@ def download(
     return lines
 
 
+def _interval(name: str) -> str:
+    """One of the archive's intervals that is of constant length."""
+    if name == MONTH:
+        raise argparse.ArgumentTypeError(
+            f"{MONTH}: months have no constant length, which every market here needs. Take 1w or 1d"
+        )
+    if name not in INTERVALS:
+        raise argparse.ArgumentTypeError(f"{name!r}: expected one of {', '.join(INTERVALS)}")
+    return name
+
+
 def make_parser() -> ArgumentParser:
     """The flags."""
     parser = ArgumentParser(prog="python -m data_tools.download", description=__doc__)
     parser.add_argument("--symbol", required=True, help="such as BTCUSDT")
-    parser.add_argument("--interval", required=True, choices=INTERVALS, help="of the bars")
+    parser.add_argument("--interval", required=True, type=_interval, metavar="NAME",
+                        help=f"of the bars: {', '.join(INTERVALS)}")  # fmt: skip
     parser.add_argument("--start", required=True, metavar="YYYY-MM", help="first month")
     parser.add_argument("--end", required=True, metavar="YYYY-MM", help="last month, included")
     parser.add_argument("--market", default="spot", choices=MARKETS,

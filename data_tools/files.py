@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -49,3 +50,12 @@ def sha256(path: str | os.PathLike[str]) -> str:
     """SHA-256 of a file's content, in hex."""
     with open(path, "rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def sha256_of_each(paths: Sequence[str | os.PathLike[str]]) -> list[str]:
+    """SHA-256 of some files' contents, several at a time: hashing leaves the interpreter free."""
+    pool = ThreadPoolExecutor(min(4, os.cpu_count() or 1))
+    try:
+        return list(pool.map(sha256, paths))
+    finally:
+        pool.shutdown(cancel_futures=True)

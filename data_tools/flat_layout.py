@@ -19,23 +19,27 @@ import h5py
 import numpy as np
 
 from data_tools.column_rows import DatasetError, read_into, read_rows, row_chunks
+from data_tools.flat_checks import (
+    COLUMNS,
+    FLAGS,
+    check_columns,
+    integer_attribute,
+    is_here,
+    lacks,
+    refuse_pickles,
+)
 from data_tools.provenance_schema import FORMAT_VERSION, find_fault
-from data_tools.virtual import find_foreign_source
+from data_tools.shard_files import list_shards
 
 __all__ = [
     "COLUMNS", "FLAGS", "DatasetError", "FlatDataset", "lacks", "open_file", "open_flat",
     "parse_provenance", "read_into", "read_provenance", "read_rows", "row_chunks",
 ]  # fmt: skip
 
-COLUMNS = ("obs", "act", "rew", "terminated", "truncated", "done", "obs_next")
-FLAGS = ("terminated", "truncated", "done")
-
 _ROOT_ATTRIBUTES = ("maxsize", "_size", "_insertion_idx", "stack_num")
 _HOW_TO_MAKE = (
     "python -m data_tools.collect --policy random --buffer-size 100000 --save-buffer-name"
 )
-_PLAIN_TYPES = ("ndarray", "Tensor")
-_NEVER_READ = ("_random_state",)  # pickled by Tianshou, and of no use to us
 
 
 @dataclass(frozen=True)
@@ -80,15 +84,15 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
     file = Path(path)
     with open_file(file) as root:
         _refuse_foreign(file, root)
-        _refuse_pickles(file, root)
+        refuse_pickles(file, root)
         meta = root["_meta"]
-        capacity = _integer(file, root, "maxsize", 0, np.iinfo(np.int64).max)
-        size = _integer(file, root, "_size", 0, capacity)
+        capacity = integer_attribute(file, root, "maxsize", 0, np.iinfo(np.int64).max)
+        size = integer_attribute(file, root, "_size", 0, capacity)
         if size == 0:
             raise DatasetError(f"{file} is empty: it holds 0 transitions. Collect some first.")
         without_next = not root.attrs.get("_save_obs_next", True) and "obs_next" not in meta
-        _check_columns(file, meta, capacity, COLUMNS[:-1] if without_next else COLUMNS)
-        insertion = _integer(file, root, "_insertion_idx", 0, capacity - 1)
+        check_columns(file, meta, capacity, COLUMNS[:-1] if without_next else COLUMNS)
+        insertion = integer_attribute(file, root, "_insertion_idx", 0, capacity - 1)
         if size < capacity and insertion != size:
             raise DatasetError(
                 f"{file}: {size} of {capacity} rows are filled but _insertion_idx is {insertion}. "
@@ -98,13 +102,15 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
         if (
             not isinstance(last_index, h5py.Dataset)
             or last_index.shape != (1,)
-            or not _here(last_index)
+            or not is_here(last_index)
         ):
             raise DatasetError(f"{file}: last_index is not a dataset of one number. Make it anew.")
         last = int(last_index[0])
         if not 0 <= last < size:
             raise DatasetError(f"{file}: last_index is {last}, outside its {size} rows.")
         provenance = parse_provenance(file, root)
+        if meta["obs"].is_virtual and "shards" in (provenance or {}):
+            _check_shards(file, provenance)
         width = int(np.prod(meta["obs"].shape[1:], dtype=np.int64))
         if provenance is not None and provenance["layout"][-1]["stop"] != width:
             raise DatasetError(
@@ -116,11 +122,20 @@ def open_flat(path: str | os.PathLike[str]) -> Iterator[FlatDataset]:
             size=size,
             insertion_index=insertion,
             last_index=last,
-            stack_num=_integer(file, root, "stack_num", 1, size),
+            stack_num=integer_attribute(file, root, "stack_num", 1, size),
             meta=meta,
             has_next="obs_next" in meta,
             provenance=provenance,
         )
+
+
+def _check_shards(file: Path, provenance: dict[str, Any] | None) -> None:
+    """Refuse shards that are others than those that were joined."""
+    for shard in list_shards(file, provenance):
+        with open_file(shard.path) as root:
+            obs = root.get("_meta/obs")
+            rows = len(obs) if isinstance(obs, h5py.Dataset) else 0
+            shard.check(file, parse_provenance(shard.path, root), rows)
 
 
 @contextmanager
@@ -181,86 +196,6 @@ def _refuse_foreign(file: Path, root: h5py.File) -> None:
             f"{file} is HDF5 of another layout. Keys seen: {seen or '(none)'}. Expected "
             f"Tianshou's flat ReplayBuffer layout, with _meta; {_HOW_TO_MAKE} writes it."
         )
-
-
-def _refuse_pickles(file: Path, root: h5py.File) -> None:
-    pickled: list[str] = []
-
-    def visit(name: str, item: object) -> None:
-        if isinstance(item, h5py.Dataset):
-            kind = item.attrs.get("__data_type__")
-            if kind not in _PLAIN_TYPES and name not in _NEVER_READ:
-                pickled.append(f"{name} ({kind or 'no __data_type__'})")
-
-    root.visititems(visit)
-    if pickled:
-        raise DatasetError(
-            f"{file} has pickled parts, which can run any code when read: {', '.join(pickled)}. "
-            f"Expected plain arrays only."
-        )
-
-
-def _integer(file: Path, root: h5py.File, name: str, low: int, high: int) -> int:
-    value = root.attrs[name]
-    if not isinstance(value, np.integer | int) or not low <= value <= high:
-        raise DatasetError(
-            f"{file}: attribute {name} is {value!r}. Expected a whole number in [{low}, {high}]."
-        )
-    return int(value)
-
-
-def _check_columns(file: Path, meta: h5py.Group, capacity: int, names: tuple[str, ...]) -> None:
-    """Check that each column is there, is long enough and has a shape and dtype that fit."""
-    for name in names:
-        column = meta.get(name)
-        if not isinstance(column, h5py.Dataset):
-            raise lacks(file, meta, name)
-        shape = column.shape
-        flat = name in (*FLAGS, "rew")
-        kinds = "b" if name in FLAGS else "f" if name == "rew" else "fiu"
-        if (flat and len(shape) != 1) or column.dtype.kind not in kinds:
-            raise DatasetError(
-                f"{file}: _meta/{name} has shape {shape} and dtype {column.dtype}. Expected "
-                f"{'one value' if flat else 'one entry'} a row, "
-                f"{dict(b='bool', f='floating point').get(kinds, 'numbers')}."
-            )
-    _check_lengths(file, meta, capacity)
-    first, second = meta["obs"], meta[names[-1]] if names == COLUMNS else meta["obs"]
-    if first.shape != second.shape or first.dtype != second.dtype:
-        raise DatasetError(
-            f"{file}: obs is {first.dtype} {first.shape} and obs_next {second.dtype} "
-            f"{second.shape}. Expected the same."
-        )
-
-
-def lacks(file: Path, meta: h5py.Group, name: str) -> DatasetError:
-    """The error for a column that is not there."""
-    hint = " A buffer made with ignore_obs_next lacks it." if name == "obs_next" else ""
-    return DatasetError(f"{file} lacks _meta/{name}.{hint} Columns seen: {', '.join(meta)}.")
-
-
-def _here(dataset: h5py.Dataset) -> bool:
-    """Whether a dataset is stored in its file."""
-    return not (dataset.is_virtual or dataset.external)
-
-
-def _check_lengths(file: Path, group: h5py.Group, capacity: int) -> None:
-    """Check that a group holds plain numbers, one entry per row, in this file or its shards."""
-    for name in group:
-        if not isinstance(group.get(name, getlink=True), h5py.HardLink):
-            raise DatasetError(f"{file}: {group.name}/{name} is a link. Expected the data itself.")
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            _check_lengths(file, item, capacity)
-        elif not item.shape or item.shape[0] != capacity or item.dtype.kind not in "fiub":
-            raise DatasetError(
-                f"{file}: {item.name} has shape {item.shape} and dtype {item.dtype}. Expected "
-                f"numbers in {capacity} rows (maxsize)."
-            )
-        else:
-            fault = find_foreign_source(file, item)
-            if fault is not None:
-                raise DatasetError(f"{file}: {item.name} {fault}.")
 
 
 def parse_provenance(file: Path, root: h5py.File) -> dict[str, Any] | None:

@@ -58,11 +58,12 @@ def load_buffer(
     part-filled comes back with just its filled rows.
 
     Args:
-        path: A file in the flat ``ReplayBuffer`` layout, from `data_tools.collect` or Tianshou, or
-            in the indexed layout, whose observations are then made from its market.
+        path: A file in the flat ``ReplayBuffer`` layout, from `data_tools.collect` or Tianshou; in
+            Tianshou's ``VectorReplayBuffer`` layout, see `vector_layout`; or in the indexed layout,
+            whose observations are then made from its market.
         market: Of an indexed file, as for `market_windows.open_windows`.
         features: As for `market_windows.open_windows`.
-        echo: Receives a note of what an indexed file takes this way.
+        echo: Receives a line about a file of another layout than the flat one.
 
     Returns:
         The buffer and the file's provenance (None in a foreign file).
@@ -80,6 +81,8 @@ def load_buffer(
                 f"market and held, {2 * 4 * width * dataset.size / 2**20:,.0f} MiB; "
                 "data_tools.buffers.TensorReplayBuffer.load gathers them as they are drawn instead"
             )
+        elif dataset.kind != FlatDataset.kind and echo is not None:
+            echo(f"{path}: {dataset.kind}")
         if not dataset.has_next:
             raise lacks(dataset.path, dataset.meta, "obs_next")
         return fill_buffer(dataset, read_columns(dataset, dataset.meta)), dataset.provenance

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -10,14 +9,17 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from data_tools.flat_layout import COLUMNS, DatasetError, read_rows
+from data_tools.flat_layout import COLUMNS, DatasetError
 from data_tools.indexed_format import (
     ALL_FLAGS,
     APART,
+    BITS,
+    CONSTANTS,
     EXTRA,
     LAST,
     LAYOUT,
     LAYOUT_VERSION,
+    READABLE_VERSIONS,
     ROWS,
     TERMINATED,
     TRUNCATED,
@@ -35,7 +37,7 @@ _ACTION_TYPES = (
 def check_version(file: Path, root: h5py.File) -> None:
     """Refuse a layout that this version does not read."""
     layout, version = root.attrs["layout"], root.attrs.get("layout_version")
-    if not isinstance(layout, str) or layout != LAYOUT or version != LAYOUT_VERSION:
+    if not isinstance(layout, str) or layout != LAYOUT or version not in READABLE_VERSIONS:
         raise DatasetError(
             f"{file} has layout {layout!r} of version {version}. Expected {LAYOUT!r} of version "
             f"{LAYOUT_VERSION}; another version of this package wrote it."
@@ -46,6 +48,10 @@ def check_columns(file: Path, root: h5py.File) -> int:
     """Check that each column is there, in this very file, and fits; returns the rows."""
     for name in (*ROWS, *LAST):
         column = root.get(name)
+        if name == "last_account_state":
+            varying = int(np.isnan(read_constants(file, root)).sum())
+            if not varying and name not in root:
+                continue
         if not isinstance(root.get(name, getlink=True), h5py.HardLink) or not isinstance(
             column, h5py.Dataset
         ):
@@ -53,7 +59,7 @@ def check_columns(file: Path, root: h5py.File) -> int:
         rows = root["last_decision" if name in LAST else "decision"].shape[:1]
         shapes = [rows] if name != "act" else [rows, (*rows, *column.shape[1:2])]
         if name.endswith("account_state"):
-            shapes = [(*rows, ACCOUNT_STATE_WIDTH)]
+            shapes = [(*rows, varying if name in LAST else ACCOUNT_STATE_WIDTH)]
         types = {"rew": "f4 f8", "flags": "u1", "act": "u1 u2 u4 u8 i1 i2 i4 i8 f4 f8"}
         types |= dict.fromkeys(("decision", "last_decision"), "i4 i8")
         wanted = types.get(name, "f4").split()
@@ -90,8 +96,16 @@ def _check_extra(file: Path, root: h5py.File, size: int) -> None:
         item: Any = group.get(name)
         link = group.get(name, getlink=True)
         inside = isinstance(link, h5py.HardLink) and isinstance(item, h5py.Dataset)
+        bits = item.attrs.get(BITS) if inside else None
+        packed = bits is None or (
+            isinstance(bits, np.integer)
+            and item.dtype == np.uint8
+            and item.ndim == 2
+            and 1 < bits <= item.shape[1] * 8 < bits + 8
+        )
         if (
             not inside
+            or not packed
             or item.shape[:1] != (size,)
             or item.dtype.kind not in "fiub"
             or item.id.get_offset() is None
@@ -102,13 +116,36 @@ def _check_extra(file: Path, root: h5py.File, size: int) -> None:
             )
 
 
-def read_flags(file: Path, column: h5py.Dataset, size: int) -> npt.NDArray[np.uint8]:
-    """The flags of every row, uint8 (size,).
+def read_constants(file: Path, root: h5py.File) -> npt.NDArray[np.float32]:
+    """What is the same in all accounts that stand apart, float32 (6,), NaN where they differ.
+
+    Raises:
+        DatasetError: It is not that.
+    """
+    column = root.get(LAST[0])
+    found = column.attrs.get(CONSTANTS) if isinstance(column, h5py.Dataset) else None
+    if found is None:  # a file of version 1
+        return np.full(ACCOUNT_STATE_WIDTH, np.nan, np.float32)
+    constants = np.asarray(found)
+    if (
+        constants.dtype != np.float32
+        or constants.shape != (ACCOUNT_STATE_WIDTH,)
+        or np.isinf(constants).any()
+    ):
+        raise DatasetError(
+            f"{file}: {CONSTANTS} is {found!r}. Expected {ACCOUNT_STATE_WIDTH} float32 numbers, "
+            "finite or NaN; make the dataset anew."
+        )
+    return constants
+
+
+def read_flags(file: Path, column: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The flags of every row, uint8 (size,), in memory.
 
     Raises:
         DatasetError: They contradict each other.
     """
-    flags = read_rows(column, 0, size)
+    flags = np.array(column)
     ends = (flags & (TERMINATED | TRUNCATED)) != 0
     ends[-1] = True  # nothing follows
     wrong = (flags > ALL_FLAGS) | (ends & ((flags & APART) == 0))
@@ -120,15 +157,6 @@ def read_flags(file: Path, column: h5py.Dataset, size: int) -> npt.NDArray[np.ui
             "apart), the last one with either of the others and in the last row."
         )
     return flags
-
-
-def mapped(file: Path, column: h5py.Dataset) -> npt.NDArray[Any]:
-    """A column where it lies in the file, without reading it."""
-    offset = column.id.get_offset()
-    if offset + column.dtype.itemsize * column.size > os.path.getsize(file):
-        raise DatasetError(f"{file}: {column.name} reaches beyond its end. It was cut short.")
-    mapped = np.memmap(file, column.dtype, "r", offset, column.shape)
-    return mapped.view(np.ndarray)
 
 
 def check_shown(

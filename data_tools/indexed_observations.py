@@ -11,9 +11,10 @@ import torch
 from data_tools.indexed_table import IndexedTable
 from data_tools.market_windows import NOT_NORMALISED
 from data_tools.observation_source import ObservationSource, Places
+from data_tools.pieces import parts_of
 from data_tools.statistics import BLOCK_ROWS, RunningMoments, Statistics
 from gym_trade.types import ACCOUNT_STATE_WIDTH
-from gym_trade.windows import Moments, gather_observations
+from gym_trade.windows import Moments
 
 ROWS_A_PASS = 16 * BLOCK_ROWS  # whole blocks: the bits of a single pass
 # Windows are normalised once for all where they take no more than this, else whenever they are
@@ -33,8 +34,8 @@ class IndexedObservations(ObservationSource):
         self.rows, self.shape = len(table), (table.windows.width,)
         self.dtype = np.dtype(np.float32)
         self._moments: Moments | None = None
-        # what the kernel takes
-        self._gathered = (table.shown, table.windows.arrays, NOT_NORMALISED)
+        # windows and moments that the kernel takes
+        self._gathered = (table.windows.arrays, NOT_NORMALISED)
         self._resident: ResidentWindows | None = None
 
     def following(self, rows: Places) -> Places:
@@ -52,7 +53,7 @@ class IndexedObservations(ObservationSource):
     def arrays(self, places: Places) -> npt.NDArray[Any]:
         """Gathered by the compiled kernel."""
         made = np.empty((places.size, self.shape[0]), np.float32)
-        gather_observations(places.reshape(-1), *self._gathered, made)
+        self._table.gather(places.reshape(-1), *self._gathered, made)
         return made.reshape(*places.shape, *self.shape)
 
     def before(self) -> npt.NDArray[Any]:
@@ -94,7 +95,7 @@ class IndexedObservations(ObservationSource):
             account = slice(-ACCOUNT_STATE_WIDTH, None)
             mean, std, limit = (part[account].copy() for part in self._moments)
             windows, left = ready, (mean, std, limit)
-        self._gathered = (self._table.shown, windows.arrays, left)
+        self._gathered = (windows.arrays, left)
         if self._resident is not None:
             self._resident.set_moments(self._moments)
 
@@ -120,8 +121,8 @@ class ResidentWindows:
             return torch.cat([torch.tensor(part, device=device) for part in parts])
 
         starts, lengths, features = table.windows.arrays
-        self._decisions = take(table.decisions, table.last_decisions)
-        self._accounts = take(table.accounts, table.last_accounts)
+        self._decisions = take(*parts_of(table.decisions), table.last_decisions)
+        self._accounts = take(*parts_of(table.accounts), table.last_accounts)
         self._starts, self._features = take(starts), take(features)
         # of each column of the windows: which frame it is of, and its place in the frame's window
         self._frames = take(np.repeat(np.arange(len(lengths)), lengths))

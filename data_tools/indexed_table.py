@@ -9,8 +9,9 @@ import numpy as np
 import numpy.typing as npt
 
 from data_tools.market_windows import NOT_NORMALISED, MarketWindows
-from gym_trade.types import Bool, Float32, Int64
-from gym_trade.windows import Shown, following_places, gather_observations
+from data_tools.pieces import Pieces, ScatteredRows, parts_of
+from gym_trade.types import Bool, Float32, Int64, Windows
+from gym_trade.windows import Moments, Shown, following_places, gather_observations
 
 
 @dataclass(frozen=True)
@@ -22,22 +23,32 @@ class IndexedTable:
 
     Attributes:
         windows: The market's.
-        decisions: Integers (rows,).
-        accounts: float32 (rows, 6).
+        decisions: Integers (rows,), in one array, or in those of several files.
+        accounts: float32 (rows, 6), likewise.
         last_decisions: Integers (others,).
         last_accounts: float32 (others, 6).
         apart: The transitions that lead to one of the others, bool (rows,).
     """
 
     windows: MarketWindows
-    decisions: npt.NDArray[Any]
-    accounts: Float32
+    decisions: npt.NDArray[Any] | Pieces
+    accounts: Float32 | Pieces
     last_decisions: npt.NDArray[Any]
     last_accounts: Float32
     apart: Bool
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "_apart_rows", np.flatnonzero(self.apart))
+        scattered = None
+        if isinstance(self.decisions, Pieces):  # what stands apart is one more piece
+            last = self.last_decisions.astype(self.decisions.dtype, copy=False)
+            scattered = ScatteredRows(
+                (
+                    Pieces([*self.decisions.parts, last]),
+                    Pieces([*parts_of(self.accounts), self.last_accounts]),
+                )
+            )
+        object.__setattr__(self, "_scattered", scattered)
 
     def __len__(self) -> int:
         """Transitions."""
@@ -59,14 +70,30 @@ class IndexedTable:
         following_places(rows, self.apart, self.__dict__["_apart_rows"], places)
         return places
 
-    @property
-    def shown(self) -> Shown:
-        """As `gym_trade.windows.gather_observations` takes it."""
-        accounts, last = self.accounts.reshape(-1), self.last_accounts.reshape(-1)
-        return self.decisions, accounts, self.last_decisions, last
+    def gather(self, places: Int64, windows: Windows, moments: Moments, out: Float32) -> None:
+        """Write the observations at some places.
+
+        Args:
+            places: int64 (n,), which are not checked.
+            windows: As `gym_trade.windows.gather_observations` takes them.
+            moments: Likewise.
+            out: float32 (n, width).
+        """
+        gather_observations(*self._shown(places), windows, moments, out)
+
+    def _shown(self, places: Int64) -> tuple[Int64, Shown]:
+        """As the kernel takes them: places, and decisions and accounts of all or of just those."""
+        scattered = self.__dict__["_scattered"]
+        if scattered is None:
+            accounts, last = np.asarray(self.accounts), self.last_accounts
+            shown = self.decisions, accounts.reshape(-1), self.last_decisions, last.reshape(-1)
+            return places, shown  # type: ignore[return-value]
+        decisions, accounts = scattered(places)
+        flat = accounts.reshape(-1)
+        return np.arange(len(places)), (decisions, flat, decisions[:0], flat[:0])
 
     def observations(self, places: Int64) -> Float32:
         """The observations at some places, float32 (n, width)."""
         out = np.empty((len(places), self.windows.width), np.float32)
-        gather_observations(places, self.shown, self.windows.arrays, NOT_NORMALISED, out)
+        self.gather(places, self.windows.arrays, NOT_NORMALISED, out)
         return out

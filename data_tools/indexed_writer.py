@@ -13,12 +13,17 @@ import numpy.typing as npt
 from data_tools.flat_skeleton import Columns, allocate
 from data_tools.indexed_format import (
     APART,
+    BITS,
+    CONSTANTS,
     EXTRA,
     LAYOUT,
     LAYOUT_VERSION,
+    pack_bits,
     pack_flags,
     shown_dtype,
+    split_accounts,
     stored_action,
+    stored_extra,
 )
 from data_tools.lane_writer import LaneWriter
 
@@ -71,12 +76,16 @@ class IndexedWriter(LaneWriter):
         parts = {name: self.shown[name] for name in self.shown.names or ()}
         self._action = tuple(action_shape), np.dtype(action_dtype)
         largest = None if actions is None else actions - 1
+        stored = {
+            f"{EXTRA}/{name}": stored_extra(*column) for name, column in (extra or {}).items()
+        }
+        self._bits = {name: bits for name, (*_, bits) in stored.items() if bits}
         columns: Columns = {
             "rew": ((), np.dtype(reward_dtype)),
             **{name: (part.shape, part.base) for name, part in parts.items()},
             "act": (self._action[0], stored_action(self._action[1], largest)),
             "flags": ((), np.dtype(np.uint8)),
-            **{f"{EXTRA}/{name}": column for name, column in (extra or {}).items()},
+            **{name: (shape, dtype) for name, (shape, dtype, _) in stored.items()},
         }
         self._extra = tuple(extra or {})
         self._last: list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]] = []
@@ -94,6 +103,8 @@ class IndexedWriter(LaneWriter):
                 for name, (shape, dtype) in self._columns.items()
             }
             root["act"].attrs["read_as"] = self._action[1].name
+            for name, bits in self._bits.items():
+                root[name].attrs[BITS] = bits
         return offsets
 
     def _write_rows(self, used: int) -> None:
@@ -102,7 +113,8 @@ class IndexedWriter(LaneWriter):
         for name in ("act", "rew"):
             self._write(name, self._blocks[name][:, :used])
         for name in self._extra:
-            self._write(f"{EXTRA}/{name}", self._blocks[name][:, :used])
+            stored = f"{EXTRA}/{name}"
+            self._write(stored, self._packed(stored, self._blocks[name][:, :used]))
         self._write("flags", pack_flags(terminated, truncated, apart))
         for name in self.shown.names or ():
             self._write(name, self._observations[name][:, :used])
@@ -123,19 +135,24 @@ class IndexedWriter(LaneWriter):
         """
         marked = self._written + np.flatnonzero(rows["flags"] & APART)
         self._last.append((marked, rows["last"]))
-        super().add_rows({name: rows[name] for name in self._columns})
+        super().add_rows({name: self._packed(name, rows[name]) for name in self._columns})
+
+    def _packed(self, name: str, rows: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """A column's rows, (..., n, *shape), as they are stored."""
+        return pack_bits(rows) if name in self._bits else rows
 
     def _complete(self) -> None:
         """Add the observations that stand apart, in the order of their rows."""
         order = np.argsort(np.concatenate([rows for rows, _ in self._last]), kind="stable")
         last = np.concatenate([records for _, records in self._last])[order]
+        constants, accounts = split_accounts(np.ascontiguousarray(last["account_state"]))
+        parts = {"last_decision": np.ascontiguousarray(last["decision"])}
+        if accounts.shape[1]:
+            parts["last_account_state"] = accounts
         with h5py.File(self._skeleton, "r+", **_ALIGNED) as root:
-            parts = {
-                name: np.ascontiguousarray(last[name]) for name in reversed(self.shown.names or ())
-            }
             offsets = {
-                name: allocate(root, f"last_{name}", part.shape, part.dtype)
-                for name, part in parts.items()
+                name: allocate(root, name, part.shape, part.dtype) for name, part in parts.items()
             }
+            root["last_decision"].attrs[CONSTANTS] = constants
         for name, part in parts.items():
             self._target.write_at(offsets[name], part)

@@ -201,8 +201,9 @@ def _actions(dataset: FlatDataset) -> int | None:
 
 
 def _provenance(dataset: FlatDataset) -> dict[str, Any]:
+    """What the dataset says about itself, but for the shards that the target has none of."""
     assert dataset.provenance is not None
-    return dataset.provenance
+    return {name: value for name, value in dataset.provenance.items() if name != "shards"}
 
 
 def _refuse_itself(path: Path_, target: Path_) -> None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ import pandas as pd
 
 from data_tools.arrow_table import ARROW_SUFFIXES, read_arrow
 from data_tools.csv_table import place_of, read_table
+from data_tools.grid import grid_note
+from data_tools.market_folder import files_of_market
 from data_tools.market_layout import Layout
 from data_tools.market_text import MarketText, read_texts
 from data_tools.recognise import recognise
@@ -57,7 +60,9 @@ def load(
 
     Args:
         path: A ``.csv``, ``.csv.gz``, ``.zip``, ``.parquet`` or ``.feather`` file; the last two
-            need pyarrow (the extra ``parquet``). A zip may hold one market as a file per date.
+            need pyarrow (the extra ``parquet``). A zip may hold one market as a file per date, and
+            so may a folder: one of LEAN's, or of the exchange's monthly or daily archives. Where a
+            folder of LEAN's has trades and quotes, trades are read.
         echo: Receives one line saying what was recognised; None for silence.
 
     Returns:
@@ -84,6 +89,23 @@ def read(path: str | os.PathLike[str]) -> MarketFile:
         MarketDataError: The file cannot be read as a market file.
     """
     file = Path(path)
+    if file.is_dir():
+        return _read_folder(file)
+    frame, layout, spelling, notes, newest_first = _read_file(file)
+    return MarketFile(frame, _recognised(file, frame, layout, spelling, notes), newest_first)
+
+
+class _Part(NamedTuple):
+    """One file as read: see `MarketFile`."""
+
+    frame: pd.DataFrame
+    layout: Layout
+    spelling: str
+    notes: list[str]
+    newest_first: bool
+
+
+def _read_file(file: Path) -> _Part:
     _check_file(file)
     if file.name.lower().endswith(ARROW_SUFFIXES):
         frame, layout, spelling, note = read_arrow(file)
@@ -95,8 +117,43 @@ def read(path: str | os.PathLike[str]) -> MarketFile:
     if newest_first:
         frame = frame.iloc[::-1]
         notes.append("newest first in the file: rows reversed")
-    recognised = _recognised(file, frame, layout, spelling, [note for note in notes if note])
-    return MarketFile(frame, recognised, newest_first)
+    return _Part(frame, layout, spelling, [note for note in notes if note], newest_first)
+
+
+def _read_folder(folder: Path) -> MarketFile:
+    """Read the files of one market, and join them in the order of their stamps."""
+    files, note = files_of_market(folder, SUFFIXES)
+    read_files = [(file, _read_file(file)) for file in files]
+    read_files.sort(key=lambda item: item[1].frame.index.min())
+    first, parts = read_files[0][1], [part for _, part in read_files]
+    for (before, left), (after, right) in pairwise(read_files):
+        _check_same(str(after), right.layout, str(before), left.layout)
+        if right.frame.index.min() <= left.frame.index.max():
+            raise MarketDataError(
+                f"{after} begins at {right.frame.index.min()} UTC, and {before} ends at "
+                f"{left.frame.index.max()} UTC. Expected files that follow each other; remove one."
+            )
+    notes = [f"{len(files)} files of the folder joined by date", note]
+    notes += dict.fromkeys(note for part in parts for note in part.notes)
+    spelling = first.spelling
+    spelling += ", and others" if len({part.spelling for part in parts}) > 1 else ""
+    frame = pd.concat([part.frame for part in parts])
+    said = _recognised(folder, frame, first.layout, spelling, [note for note in notes if note])
+    return MarketFile(frame, said, any(part.newest_first for part in parts))
+
+
+def _check_same(name: str, layout: Layout, other_name: str, other: Layout) -> None:
+    """Refuse to join files of two formats; that one has a header makes no difference."""
+    if _format(layout) != _format(other):
+        raise MarketDataError(
+            f"{name} holds {layout.family} and {other_name} {other.family}. Expected one format "
+            "and the same columns; take the ones that you want apart."
+        )
+
+
+def _format(layout: Layout) -> tuple[str, list[str]]:
+    family = layout.family.removesuffix(" with a header").removesuffix(" without a header")
+    return family, sorted(layout.values.values())
 
 
 def _check_file(file: Path) -> None:
@@ -123,11 +180,7 @@ def _read_text(file: Path) -> tuple[pd.DataFrame, Layout, str, list[str]]:
     if len(parts) == 1:
         return frames[0], layout, spelling, notes
     for text, other in zip(texts, layouts, strict=True):
-        if (other.family, other.values) != (layout.family, layout.values):
-            raise MarketDataError(
-                f"{text.name} holds {other.family} and {texts[0].name} {layout.family}. Expected "
-                "one format and the same columns; unpack the ones that you want."
-            )
+        _check_same(text.name, other, texts[0].name, layout)
     spelling += ", and others" if len(set(spellings)) > 1 else ""
     said = f"{len(parts)} files of the zip joined by date"
     return pd.concat(frames), layout, spelling, [said, *dict.fromkeys(notes)]
@@ -154,6 +207,7 @@ def _recognised(
     file: Path, frame: pd.DataFrame, layout: Layout, spelling: str, notes: list[str]
 ) -> str:
     low, high = frame.index.min(), frame.index.max()
+    note = grid_note(frame.index.to_numpy().astype(np.int64))
     no_volume = "" if "volume" in frame else " (no volume)"
     ignored = ", ".join(layout.ignored) if layout.ignored else "none"
     parts = [
@@ -162,5 +216,6 @@ def _recognised(
         f"{', '.join(frame.columns)}{no_volume}",
         f"ignored: {ignored}",
         *notes,
+        *([note] if note else []),
     ]
     return "; ".join(parts)

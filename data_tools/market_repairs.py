@@ -5,10 +5,10 @@ from __future__ import annotations
 import zoneinfo
 
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
-from data_tools.market_report import bad_bars, most_common
+from data_tools.grid import base_step, most_common
+from data_tools.market_report import bad_bars
 from gym_trade import MarketDataError
 from gym_trade.validation import PRICES
 
@@ -85,12 +85,6 @@ def drop_off_grid(frame: pd.DataFrame, lines: list[str]) -> pd.DataFrame:
     off = np.flatnonzero(phases != most_common(phases)).tolist()
     said = [str(frame.index[row]) for row in off]
     return _dropped(frame, off, "off-grid", "off the grid of the others", said, lines)
-
-
-def base_step(stamps: npt.NDArray[np.int64]) -> int:
-    """The most common difference between stamps, in nanoseconds; 0 where there is none."""
-    steps: npt.NDArray[np.int64] = np.diff(np.unique(stamps)).astype(np.int64)
-    return most_common(steps) if len(steps) else 0
 
 
 def _dropped(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from data_tools.grid import grid_offset, most_common
 from data_tools.load import read
 from gym_trade import Market, MarketDataError, TimeFrame
 from gym_trade.validation import PRICES, bar_faults
@@ -31,7 +32,8 @@ class MarketReport:
         longest_gap: The stamps around the longest one; None without gaps.
         zero_volume: Bars without volume.
         bad_rows: (row from 0, reason) in order of rows; a row may be there more than once.
-        content_hash: The market's content hash; None if it is not accepted.
+        offset: The `offset` that `gym_trade.Market` needs for these bars; None for most.
+        content_hash: The market's content hash, with that offset; None if it is not accepted.
         refusal: Why `gym_trade.Market` refuses it; None if it is accepted.
     """
 
@@ -44,6 +46,7 @@ class MarketReport:
     longest_gap: tuple[pd.Timestamp, pd.Timestamp] | None
     zero_volume: int
     bad_rows: list[tuple[int, str]]
+    offset: str | None
     content_hash: str | None
     refusal: str | None
 
@@ -64,8 +67,9 @@ def report_market(path: Path) -> MarketReport:
         longest = int(wide[np.argmax(steps[wide])])
         around = pd.Timestamp(int(stamps[longest])), pd.Timestamp(int(stamps[longest + 1]))
     content_hash, refusal = None, None
+    offset = grid_offset(stamps)
     try:
-        content_hash = Market(frame).content_hash
+        content_hash = Market(frame, offset=offset).content_hash
     except MarketDataError as error:
         refusal = str(error)
     return MarketReport(
@@ -78,6 +82,7 @@ def report_market(path: Path) -> MarketReport:
         longest_gap=around,
         zero_volume=int((frame["volume"] == 0).sum()) if "volume" in frame else 0,
         bad_rows=find_bad_rows(frame, interval),
+        offset=offset,
         content_hash=content_hash,
         refusal=refusal,
     )
@@ -144,12 +149,6 @@ def _note_stamps(stamps: npt.NDArray[np.int64], interval: int, note: Callable[..
         note(phases != most_common(phases), "stamp is off the grid of the other rows")
 
 
-def most_common(values: npt.NDArray[np.int64]) -> int:
-    """The value that occurs most, the smallest of several; there must be one."""
-    found, counts = np.unique(values, return_counts=True)
-    return int(found[np.argmax(counts)])
-
-
 def market_lines(report: MarketReport) -> list[str]:
     """The report as lines of text."""
     frame = report.frame
@@ -174,7 +173,8 @@ def market_lines(report: MarketReport) -> list[str]:
         lines.append("order     newest first in the file; read reversed, as everywhere")
     lines += _bad_row_lines(report)
     if report.refusal is None:
-        lines.append(f"accepted by gym_trade.Market; content hash {report.content_hash}")
+        asked = f" with offset='{report.offset}'" if report.offset else ""
+        lines.append(f"accepted by gym_trade.Market{asked}; content hash {report.content_hash}")
     else:
         lines.append(f"refused by gym_trade.Market: {report.refusal}")
     return lines

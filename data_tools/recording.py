@@ -105,11 +105,6 @@ def record_market(
             written (`hdf5.DatasetError`).
     """
     check_counts(buffer_size, num_envs, seed, shards=shards)
-    if layout != FULL and shards not in (None, 1):
-        raise CommandLineError(
-            f"--shards {shards}: a dataset of the {layout} layout is a single, small file. "
-            "Leave it out."
-        )
     recording = Recording(
         make_behaviour, task, market_spec, arguments, train_fraction, num_envs, layout
     )
@@ -119,8 +114,7 @@ def record_market(
         behaviour = make_behaviour(venv, seed)
         writer = open_writer(whole, venv, behaviour, lanes, overwrite=overwrite, check_room=False)
         expected = writer.expected_bytes
-        small = layout != FULL or expected <= LARGEST_FILE
-        count = shards or (1 if small else -(-expected // SHARD_BYTES))
+        count = shards or (1 if expected <= LARGEST_FILE else -(-expected // SHARD_BYTES))
         if count > buffer_size:
             raise CommandLineError(
                 f"--shards {count}: expected no more than there are transitions, {buffer_size}."

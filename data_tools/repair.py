@@ -17,9 +17,11 @@ import pandas as pd
 
 from data_tools import market_repairs
 from data_tools.command_line import ArgumentParser, CommandLineError, run, terminate_cleanly
+from data_tools.grid import grid_offset
 from data_tools.load import read
 from data_tools.market_writer import check_market_name, write_market
 from gym_trade import Market, MarketDataError
+from gym_trade.validation import is_calendar_months
 
 REPAIRS = ("bad-rows", "sort", "duplicates", "off-grid")
 
@@ -61,6 +63,11 @@ def repair(
     lines: list[str] = []
     if zone is not None:
         frame = market_repairs.to_utc(frame, zone, lines)
+    if is_calendar_months(np.unique(frame.index.to_numpy().astype(np.int64))):
+        raise MarketDataError(
+            "these are bars of calendar months, which have no constant length: no market can have "
+            "them. Take bars of days or weeks of the same market."
+        )
     steps: dict[str, Callable[[pd.DataFrame, list[str]], pd.DataFrame]] = {
         "bad-rows": market_repairs.drop_bad_rows,
         "sort": market_repairs.sort,
@@ -84,9 +91,7 @@ def judge(frame: pd.DataFrame) -> tuple[str | None, str]:
         Its refusal or None, and a line that says so.
     """
     stamps = frame.index.to_numpy().astype(np.int64)
-    interval = market_repairs.base_step(stamps)
-    offset = int(stamps[0] % interval) // 10**9 if interval else 0
-    argument = f"{offset}sec" if offset else None
+    argument = grid_offset(stamps)
     try:
         market = Market(frame, offset=argument)
     except ValueError as error:

@@ -1,9 +1,9 @@
 """A large collection in shards: what is whole survives a kill, and the same command goes on.
 
-Shards are flat files, each of its own random numbers, in a folder beside the dataset that is named
-after what is collected; a manifest says what belongs there. Once all are whole, one small file
-under the dataset's own name joins them (see `virtual`). Who writes them, and in which order, makes
-no difference to any byte.
+Shards are files of either layout, each of its own random numbers, in a folder beside the dataset
+that is named after what is collected; a manifest says what belongs there. Once all are whole, one
+small file under the dataset's own name joins them (see `virtual`) and lists the SHA-256 of each
+(see `content`). Who writes them, and in which order, makes no difference to any byte.
 """
 
 from __future__ import annotations
@@ -24,12 +24,13 @@ import numpy as np
 from data_tools.driving import transitions_bar
 from data_tools.engines import Engine
 from data_tools.episodes import Episodes, join_episodes
-from data_tools.files import replacing
+from data_tools.files import replacing, sha256_of_each
 from data_tools.flat_layout import DatasetError, read_provenance
 from data_tools.parts import Part, Recording
 from data_tools.provenance import describe_episodes, episodes_of
 from data_tools.target_file import require_room
-from data_tools.virtual import join_files
+from data_tools.training_span import FULL
+from data_tools.virtual import join_files, join_indexed
 from gym_trade import Market
 
 MANIFEST, LOCK = "manifest.json", "lock"
@@ -65,6 +66,8 @@ class ShardedCollection:
     def plan(self) -> str:
         """A hash of all that decides about the bytes."""
         facts = [self.description, self.count, self.recording.num_envs]
+        if self.recording.layout != FULL:
+            facts.append(self.recording.layout)
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
     @property
@@ -174,13 +177,20 @@ class ShardedCollection:
         made = [read_provenance(part.path) or {} for part in self.parts]
         episodes = join_episodes([episodes_of(each["reference"]) for each in made])
         simple = self.recording.references(market, self.description["seed"])
-        files = [{"file": p.path.name, "rows": p.rows, "seed": p.seed} for p in self.parts]
+        digests = sha256_of_each([part.path for part in self.parts])
+        files = [
+            {"file": part.path.name, "rows": part.rows, "seed": part.seed, "sha256": digest}
+            for part, digest in zip(self.parts, digests, strict=True)
+        ]
         provenance = self.description | {
             "shards": {"folder": self.folder.name, "plan": self.plan, "files": files},
             "reference": describe_episodes(episodes) | {"returns": simple},
         }
-        sources = [(f"{self.folder.name}/{part.path.name}", part.rows) for part in self.parts]
-        content = join_files(sources, self.path.parent, provenance)
+        if self.recording.layout == FULL:
+            sources = [(f"{self.folder.name}/{part.path.name}", part.rows) for part in self.parts]
+            content = join_files(sources, self.path.parent, provenance)
+        else:
+            content = join_indexed(provenance)
         older = _folder_of(self.path) if overwrite else None
         if not overwrite and self.path.exists():
             raise DatasetError(f"{self.path} has appeared meanwhile. Choose another name.")

@@ -1,7 +1,9 @@
-"""One dataset of many files: HDF5 virtual datasets, which join columns without copying them.
+"""One dataset of many files, which join columns without copying them.
 
-The file that joins them holds no transitions. Whoever opens it sees the flat ``ReplayBuffer``
-layout; the shards must lie where it says, relative to itself.
+The file that joins them holds no transitions; the shards must lie where it says, relative to
+itself. Whoever opens one of the flat ``ReplayBuffer`` layout sees virtual datasets of HDF5. Columns
+of the indexed layout are mapped where they lie, which a virtual one does nowhere: there the
+provenance lists the shards, and each is opened as a file of its own.
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ import h5py
 import numpy as np
 
 from data_tools.flat_skeleton import lay_out_scalars
+from data_tools.indexed_format import LAYOUT, LAYOUT_VERSION
 
 INDEX_ROWS = 2**20
 
@@ -40,6 +43,19 @@ def join_files(
             if isinstance(column, h5py.Dataset):
                 _join(meta, name, column, rows, sources)
         _write_indices(root, rows)
+        root.attrs["provenance"] = json.dumps(provenance, allow_nan=False)
+    return memory.getvalue()
+
+
+def join_indexed(provenance: dict[str, Any]) -> bytes:
+    """The file that joins others of the indexed layout, made in memory.
+
+    Args:
+        provenance: A JSON object with its "format_version" and its "shards".
+    """
+    memory = io.BytesIO()
+    with h5py.File(memory, "w") as root:
+        root.attrs["layout"], root.attrs["layout_version"] = LAYOUT, LAYOUT_VERSION
         root.attrs["provenance"] = json.dumps(provenance, allow_nan=False)
     return memory.getvalue()
 

@@ -12,8 +12,10 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from gym_trade.timeframe import TimeFrame
 from gym_trade.types import Bool, Float64, Int64
 
+_DAY_NS = 86_400_000_000_000
 PRICES = ("open", "high", "low", "close")
 TIME_COLUMNS = ("timestamp", "date", "datetime", "open_time", "time")
 # Numeric stamps between 1973 and 2286 fall into disjoint ranges for the four usual units.
@@ -135,8 +137,21 @@ def base_interval(open_ns: Int64) -> int:
         raise MarketDataError(
             f"{len(open_ns)} rows: at least two bars are needed to know their interval."
         )
+    if is_calendar_months(open_ns):
+        raise MarketDataError(
+            f"{_row(1, open_ns)} and all others are first days of months: bars of calendar months "
+            "have no constant length. Take bars of days or weeks of the same market."
+        )
     differences, counts = np.unique(np.diff(open_ns), return_counts=True)
     return int(differences[counts.argmax()])
+
+
+def is_calendar_months(open_ns: Int64) -> bool:
+    """Whether stamps, strictly increasing, are first days of months, and of little else."""
+    if len(open_ns) < 2 or int(np.diff(open_ns).min()) < 28 * _DAY_NS or (open_ns % _DAY_NS).any():
+        return False
+    days = open_ns.astype("datetime64[ns]").astype("datetime64[D]")
+    return bool((days == days.astype("datetime64[M]")).all())
 
 
 def check_grid(open_ns: Int64, interval_ns: int, offset_ns: int) -> None:
@@ -156,17 +171,19 @@ def check_grid(open_ns: Int64, interval_ns: int, offset_ns: int) -> None:
             f"{_row(row, open_ns)} is off the grid of {interval_ns // 10**9} s bars that most rows "
             "stand on. Drop or re-stamp that row."
         )
-    wanted = (common + offset_ns) % interval_ns // 10**9
+    wanted = (common + offset_ns) % interval_ns // 10**9 * 10**9
     if wanted == 0:
         raise MarketDataError(
             f"{_row(row, open_ns)} is off the grid of {interval_ns // 10**9} s bars that "
-            f"offset='{offset_ns // 10**9}sec' asks for; most rows stand on the plain grid. Leave "
-            "offset out."
+            f"offset='{TimeFrame(offset_ns).name}' asks for; most rows stand on the plain grid. "
+            "Leave offset out."
         )
+    thursday = ", a Thursday" if interval_ns % (7 * _DAY_NS) == 0 else ""
     raise MarketDataError(
         f"{_row(row, open_ns)} is off the grid of {interval_ns // 10**9} s bars, which is anchored "
-        f"at the UTC epoch. If the bars really begin there, pass offset='{wanted}sec'; if stamps "
-        "are local times, convert them to UTC."
+        f"at the UTC epoch{thursday}. If the bars "
+        f"really begin there, pass offset='{TimeFrame(wanted).name}'; if stamps are local times, "
+        "convert them to UTC."
     )
 
 

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from tianshou.data import ReplayBuffer
 
 from data_tools.buffers import TensorReplayBuffer
+from data_tools.content import content_hash
 from data_tools.d4rl import read_d4rl
 from data_tools.d4rl_tasks import find_file, task_of
 from data_tools.environment import parse_env_arguments
-from data_tools.files import sha256
 from data_tools.hdf5 import DatasetError
 from offline_algos.origin import Origin
 
@@ -29,7 +29,7 @@ class Dataset:
         buffer: The transitions, on the CPU, its sampling seeded.
         provenance: What `data_tools.collect` says about it; None for a foreign file.
         path: The file, or None for a buffer made in memory.
-        content_hash: SHA-256 of the file in hex, or None.
+        content_hash: As `data_tools.content.content_hash` gives it, or None.
         returns: Returns of the whole episodes in it, float64 (episodes,).
     """
 
@@ -148,8 +148,8 @@ def make_dataset(
         buffer = TensorReplayBuffer(buffer)
     # the state that ReplayBuffer(random_seed=...) makes
     buffer._random_state = np.random.RandomState(seed)
-    content_hash = None if path is None else sha256(path)
-    return Dataset(buffer, provenance, path, content_hash, episode_returns(buffer))
+    digest = None if path is None else content_hash(path)
+    return Dataset(buffer, provenance, path, digest, episode_returns(buffer))
 
 
 def episode_returns(buffer: ReplayBuffer) -> npt.NDArray[np.float64]:

@@ -26,10 +26,7 @@ from data_tools.flat_layout import (
 )
 from data_tools.flat_skeleton import Columns
 from data_tools.formats.flat_record import describe_file, read_source
-from data_tools.formats.scalars import (
-    plain,
-    read_plain,
-)
+from data_tools.formats.scalars import plain
 from data_tools.formats.trajectories import (
     SIDE,
     Array,
@@ -37,12 +34,12 @@ from data_tools.formats.trajectories import (
     Trajectories,
     block_rows,
 )
+from data_tools.vector_layout import find_rings, ring
 
 SOURCE = "source"
 # Pickled by Tianshou in every file, and not needed: the state of the sampler, and a second copy.
 UNNEEDED = ("_random_state", "buffers")
 READ = ("_meta", "_indices", "last_index", "options", SOURCE)
-VECTOR = ("_offset", "_lengths", "_extend_offset")
 
 
 @contextmanager
@@ -157,15 +154,6 @@ def _kinds(columns: dict[str, Any]) -> Columns:
     return {name: (tuple(item.shape[1:]), item.dtype) for name, item in columns.items()}
 
 
-def _ring(start: int, capacity: int, size: int, last: int) -> list[tuple[int, int]]:
-    """The ranges of rows, the oldest first, of a ring buffer that begins at `start`."""
-    if size < capacity:
-        return [(start, start + size)] if size else []
-    oldest = start + (last - start + 1) % capacity
-    ranges = [(oldest, start + capacity), (start, oldest)]
-    return [(low, high) for low, high in ranges if low < high]
-
-
 def _rows_of(
     path: Path, columns: dict[str, Any], ranges: list[tuple[int, int]], ends: set[int]
 ) -> Iterator[Block]:
@@ -197,7 +185,7 @@ def _flat(path: Path, root: h5py.File, trusted: list[str]) -> Trajectories:
             f"{path} holds {size} of {capacity} transitions and last_index says {last[...]}. "
             "Expected at least one, and the two to agree."
         )
-    ranges = _ring(0, capacity, size, int(last[0]))
+    ranges = ring(0, capacity, size, int(last[0]))
     source = None
     if SOURCE in root:
         source, side = read_source(root[SOURCE], size)
@@ -232,36 +220,14 @@ def _flat(path: Path, root: h5py.File, trusted: list[str]) -> Trajectories:
 
 def _vector(path: Path, root: h5py.File, trusted: list[str]) -> Trajectories:
     columns, capacity, notes = _columns(path, root, trusted)
-    offsets, lengths, _ = (read_plain(plain(root, name, ("i",))).ravel() for name in VECTOR)
-    last = read_plain(plain(root, "last_index", ("i",))).ravel()
-    number = int(root.attrs["buffer_num"])
-    bounds = [*offsets.tolist(), capacity]
-    fits = len(offsets) == len(lengths) == len(last) == number and bounds == sorted(bounds)
-    if not fits or bounds[0] != 0:
-        raise DatasetError(
-            f"{path}: its {number} sub-buffers lie at {bounds}. Expected rising positions from 0."
-        )
-    ranges, ends = [], set()
-    for start, stop, length, index in zip(
-        bounds, bounds[1:], lengths.tolist(), last.tolist(), strict=False
-    ):
-        if not 0 <= length <= stop - start or not start <= index < stop:
-            raise DatasetError(
-                f"{path}: the sub-buffer at {start} has {length} rows and was last written at "
-                f"{index}. Expected both inside its {stop - start} rows."
-            )
-        found = _ring(start, stop - start, length, index)
-        ranges += found
-        if found:
-            ends.add(found[-1][1])
-    size = sum(high - low for low, high in ranges)
-    if size == 0:
-        raise DatasetError(f"{path} is empty: it holds 0 transitions.")
-    notes.append(f"{number} sub-buffers, flattened; an episode that was running at the end of one "
-                 "is truncated there")  # fmt: skip
+    rings = find_rings(path, root, capacity)
+    notes.append(
+        f"{rings.number} sub-buffers, flattened; an episode that was running at the end of one is "
+        "truncated there"
+    )
     return Trajectories(
-        format="tianshou", rows=size, columns=_kinds(columns),
-        read=lambda: _rows_of(path, columns, ranges, ends), notes=notes,
+        format="tianshou", rows=rings.size, columns=_kinds(columns),
+        read=lambda: _rows_of(path, columns, rings.ranges, rings.ends), notes=notes,
         stack_num=int(root.attrs.get("stack_num", 1)),
-        facts={"format": "tianshou", "buffer": "VectorReplayBuffer", "sub_buffers": number},
+        facts={"format": "tianshou", "buffer": "VectorReplayBuffer", "sub_buffers": rings.number},
     )  # fmt: skip

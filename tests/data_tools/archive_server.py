@@ -62,12 +62,18 @@ class Archive:
         self.address = ""
 
     def put(
-        self, period: str, table: pd.DataFrame, *, folder: str = "spot", header: bool = False
+        self,
+        period: str,
+        table: pd.DataFrame,
+        *,
+        folder: str = "spot",
+        header: bool = False,
+        interval: str = "1h",
     ) -> str:
         """Publish a month's or a day's file with its checksum; returns its path."""
         span = "monthly" if len(period) == 7 else "daily"
-        name = f"ABCUSDT-1h-{period}.zip"
-        path = f"/data/{folder}/{span}/klines/ABCUSDT/1h/{name}"
+        name = f"ABCUSDT-{interval}-{period}.zip"
+        path = f"/data/{folder}/{span}/klines/ABCUSDT/{interval}/{name}"
         self.files[path] = packed(name, table, header=header)
         self.publish(path)
         return path

@@ -83,6 +83,47 @@ def test_futures_have_their_own_folder(server: Archive, tmp_path: Path) -> None:
     assert all(path.startswith("/data/futures/um/") for path, _ in server.asked)
 
 
+def weeks(month: str, step: str = "W-MON") -> pd.DataFrame:
+    """Bars that begin within a month: of weeks on Mondays, as the exchange has them."""
+    hours = klines(f"{month}-01", str(pd.Period(month).end_time.date()))
+    days = pd.date_range("2023-01-02", "2023-04-01", freq=step).astype("int64") // 10**6
+    return hours[hours["open_time"].isin(days)].reset_index(drop=True)
+
+
+@pytest.mark.parametrize(("interval", "step"), [("1w", "W-MON"), ("3d", "3D")])
+def test_bars_longer_than_a_day_have_files_of_months_only(
+    server: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str], interval: str, step: str
+) -> None:
+    months = [weeks(month, step) for month in ("2023-01", "2023-02")]
+    for month, bars in zip(("2023-01", "2023-02"), months, strict=True):
+        server.put(month, bars, interval=interval)
+    output = tmp_path / "abc.csv"
+    # the later --interval counts
+    assert fetch(server, output, "--interval", interval) == 0
+    assert same(output, *months)
+    said = capsys.readouterr().out
+    offset = {"1w": " with offset='4day'", "3d": ""}[interval]
+    assert f"accepted by gym_trade.Market{offset}; content hash" in said
+    output.unlink()
+    assert fetch(server, output, "--interval", interval, end="2023-03") == 2
+    error = capsys.readouterr().err
+    assert "no file for 2023-03-01 to 2023-03-31" in error
+    assert not any("/daily/" in path for path, _ in server.asked)
+    assert fetch(server, output, "--interval", interval, "--allow-missing", end="2023-03") == 0
+    assert same(output, *months)
+
+
+def test_months_have_no_constant_length(
+    server: Archive, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert fetch(server, tmp_path / "abc.csv", "--interval", "1mo") == 2
+    error = capsys.readouterr().err
+    assert "1mo: months have no constant length" in error and error.count("\n") == 1
+    assert "Take 1w or 1d" in error and server.asked == []
+    assert fetch(server, tmp_path / "abc.csv", "--interval", "7m") == 2
+    assert "'7m': expected one of 1s, 1m" in capsys.readouterr().err
+
+
 def test_days_stand_in_for_a_month_that_has_no_file_yet(server: Archive, tmp_path: Path) -> None:
     server.put("2023-01", JANUARY)
     for day in range(1, 29):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from pathlib import Path
@@ -61,6 +62,21 @@ def test_a_shorter_shard(copied: Path, market_file: str) -> None:
     first.unlink()
     quiet(first, market_file, buffer_size=124)
     assert "which does not fit" in refused(copied)
+
+
+def test_a_shard_in_another_one_s_place(copied: Path) -> None:
+    first, second, *_ = shard_files(copied.parent)
+    shutil.copy(second, first)
+    assert "00000.hdf5 is not shard 0 of 4, of 125 transitions, which was joined" in refused(copied)
+
+
+def test_a_list_of_other_shards(copied: Path, market_file: str) -> None:
+    quiet(copied.parent / "other.hdf5", market_file, layout="indexed")
+    with h5py.File(copied, "r+") as root:
+        told = json.loads(root.attrs["provenance"])
+        told["shards"] |= {"folder": ".", "files": [{"file": "other.hdf5", "rows": 500}]}
+        root.attrs["provenance"] = json.dumps(told)
+    assert "other.hdf5 is not shard 0 of 1" in refused(copied)
 
 
 def point(path: Path, source: str, rows: int = 500) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
-from tianshou.data import Batch, ReplayBuffer, VectorReplayBuffer
+from tianshou.data import Batch, ReplayBuffer
 
 from data_tools.hdf5 import DatasetError, load_buffer, read_provenance
 from tests.data_tools.transitions import Transitions, provenance
@@ -71,11 +71,6 @@ def test_refuses_foreign_hdf5_naming_its_keys(tmp_path: Path) -> None:
 )
 def test_refuses_real_foreign_files(path: Path) -> None:
     refused(path, "another layout", "observations")
-
-
-def test_refuses_the_vector_layout_by_name(tmp_path: Path) -> None:
-    VectorReplayBuffer(8, 2).save_hdf5(str(tmp_path / "a.hdf5"))
-    refused(tmp_path / "a.hdf5", "VectorReplayBuffer layout", "data_tools.convert")
 
 
 def stock_buffer(path: Path, size: int = 6, added: int = 6, **extra: Any) -> Path:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import h5py
 import numpy as np
 import pytest
 import torch
@@ -15,6 +16,14 @@ from data_tools.buffers import TensorReplayBuffer
 from data_tools.collect import main as collect
 from data_tools.describe import main as describe
 from data_tools.hdf5 import DatasetError, load_buffer, read_provenance
+from data_tools.indexed_format import (
+    BITS,
+    CONSTANTS,
+    EXTRA,
+    join_accounts,
+    split_accounts,
+    unpack_bits,
+)
 from data_tools.indexed_observations import ResidentWindows
 from gym_trade import Market
 from tests.data_tools.collecting import COLUMNS, quiet
@@ -65,13 +74,65 @@ def test_collecting_gives_the_same_transitions(tmp_path: Path, case: str) -> Non
         assert full.terminated.sum() > 3 and full.truncated.sum() > 3
 
 
-def test_it_takes_tens_of_bytes_a_transition(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("task", "env", "most"),
+    [
+        ("Trade-Sequential-v0", {}, 43),  # with the log-probability
+        ("Trade-SLTP-v0", {"leverage": 20}, 49),  # and a mask of 9 actions
+        ("Trade-OneStep-v0", {"leverage": 20}, 49),  # and what each row leads to
+    ],
+)
+def test_it_takes_tens_of_bytes_a_transition(
+    tmp_path: Path, task: str, env: dict[str, Any], most: int
+) -> None:
+    """All columns and log-probabilities included; the contract allows 64."""
     sizes = []
     for size in (2000, 4000):
         path = tmp_path / f"{size}.hdf5"
-        quiet(path, None, layout="indexed", buffer_size=size, episode_steps=500, num_envs=2)
+        quiet(path, None, layout="indexed", task=task, buffer_size=size, num_envs=2, env=env,
+              episode_steps=None if "OneStep" in task else 500)  # fmt: skip
         sizes.append(path.stat().st_size)
-    assert (sizes[1] - sizes[0]) / 2000 < 43
+    assert (sizes[1] - sizes[0]) / 2000 < most
+
+
+def as_version_1(path: Path) -> None:
+    """Write an indexed file as version 1 had it: accounts whole, flags of a mask unpacked."""
+    with h5py.File(path, "r+") as root:
+        root.attrs["layout_version"] = 1
+        constants = root["last_decision"].attrs.pop(CONSTANTS)
+        rows = np.tile(constants, (len(root["last_decision"]), 1))
+        if "last_account_state" in root:
+            rows[:, np.isnan(constants)] = root["last_account_state"][:]
+            del root["last_account_state"]
+        root["last_account_state"] = rows
+        for name in root.get(EXTRA, {}):
+            stored = root[EXTRA][name]
+            bits = stored.attrs.get(BITS)
+            if bits is not None:
+                values = unpack_bits(stored[:], bits)
+                del root[EXTRA][name]
+                root[EXTRA][name] = values
+
+
+@pytest.mark.parametrize("case", ["wild", "brackets", "rollouts"])
+def test_files_of_version_1_are_read(tmp_path: Path, case: str) -> None:
+    made = collect_pair(tmp_path, **CASES[case])
+    now, _ = load_buffer(made.indexed, echo=None)
+    as_version_1(made.indexed)
+    then, _ = load_buffer(made.indexed, echo=None)
+    for name in set(now._meta.get_keys()) - {"info"}:
+        assert bits(getattr(then, name)) == bits(getattr(now, name)), name
+
+
+def test_accounts_are_split_and_joined_to_the_bit() -> None:
+    rows = np.random.default_rng(0).random((5, 6)).astype(np.float32)
+    rows[:, 1], rows[:, 2], rows[:, 3] = 0.0, [0.0, -0.0, 0.0, 0.0, 0.0], -0.0
+    for accounts in (rows, rows[:1], np.tile(rows[0], (4, 1))):
+        constants, others = split_accounts(accounts)
+        made = join_accounts(constants, others if others.shape[1] else None, len(accounts))
+        assert bits(made) == bits(accounts)
+    assert split_accounts(rows)[1].shape == (5, 4)
+    assert np.isnan(split_accounts(rows)[0]).tolist() == [True, False, True, False, True, True]
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path: Path, pair: Pair) -> None:
@@ -91,8 +152,6 @@ def test_the_command_names_the_layout(
     assert "indexed layout" in text_of(tmp_path / "a.hdf5", capsys)[0]
     assert collect([*flags, "--layout", "columns"]) == 2
     assert "--layout: invalid choice: 'columns'" in capsys.readouterr().err
-    assert collect([*flags, "--layout", "indexed", "--overwrite", "--shards", "2"]) == 2
-    assert "--shards 2: a dataset of the indexed layout is a single" in capsys.readouterr().err
     with pytest.raises(ValueError, match="--layout columns: expected full or indexed"):
         quiet(tmp_path / "b.hdf5", None, layout="columns")
 
@@ -167,7 +226,7 @@ def test_batches_are_the_same_bits(
     assert [bits(part) for part in statistics[0]] == [bits(part) for part in statistics[1]]
     for buffer in (full, indexed):
         buffer.normalise(statistics[0])
-    _, (_, lengths, _), (mean, *_) = indexed._observations._gathered
+    (_, lengths, _), (mean, *_) = indexed._observations._gathered
     assert (len(lengths), len(mean)) == way
     compare()
     for buffer in (full, indexed):

@@ -51,10 +51,24 @@ def linked(file: h5py.File) -> None:
     file["rew"] = h5py.ExternalLink("elsewhere.hdf5", "rew")
 
 
+def packed(values: Any, bits: Any) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        file.create_dataset("extra/weight", data=values).attrs["bits"] = bits
+
+    return change
+
+
+def constants(values: Any) -> Callable[[h5py.File], None]:
+    def change(file: h5py.File) -> None:
+        file["last_decision"].attrs["account_constants"] = values
+
+    return change
+
+
 NUMBERS = np.arange(500)
 FAULTS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
-    "version": (attribute("layout_version", 2), r"of version 2\. Expected 'indexed' of version 1"),
-    "other layout": (attribute("layout", "mine"), r"layout 'mine' of version 1"),
+    "version": (attribute("layout_version", 3), r"of version 3\. Expected 'indexed' of version 2"),
+    "other layout": (attribute("layout", "mine"), r"layout 'mine' of version 2"),
     "no provenance": (attribute("provenance", None), "names no market"),
     "broken provenance": (attribute("provenance", "{"), "is not the JSON object"),
     "beyond the market": (
@@ -66,7 +80,7 @@ FAULTS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
         put("account_state", (40, 2), np.nan), "account_state of transition 40 is nan"
     ),
     "infinite last account": (
-        put("last_account_state", (0, 5), np.inf), "account_state of last observation 0 is inf"
+        put("last_account_state", (0, 4), np.inf), "account_state of last observation 0 is inf"
     ),
     "NaN reward": (put("rew", 9, np.nan), "rew of transition 9 is nan"),
     "action": (put("act", 3, 9), r"act of transition 3 is 9\. Expected 0 to 4"),
@@ -86,6 +100,19 @@ FAULTS: dict[str, tuple[Callable[[h5py.File], None], str]] = {
         "extra/weight is not 500 rows",
     ),
     "no group": (replaced("extra", 1), "extra is no group"),
+    "packed too small": (
+        packed(np.zeros((500, 1), np.uint8), 9), "extra/weight is not 500 rows"
+    ),
+    "packed in numbers": (packed(np.zeros((500, 2)), 9), "extra/weight is not 500 rows"),
+    "bits that are text": (
+        packed(np.zeros((500, 2), np.uint8), "9"), "extra/weight is not 500 rows"
+    ),
+    "infinite constants": (constants(np.full(6, np.inf, np.float32)), "account_constants is"),
+    "few constants": (constants(np.zeros(5, np.float32)), "account_constants is"),
+    "other constants": (
+        constants(np.zeros(6, np.float32)), r"last_account_state has shape .* Expected \(\d+, 0\)"
+    ),
+    "accounts lost": (lambda file: file.pop("last_account_state"), "lacks last_account_state"),
     "text": (replaced("act", np.array([b"a"] * 500)), "act has shape"),
 }  # fmt: skip
 

@@ -135,7 +135,7 @@ def test_default_echo_prints_one_line(tmp_path: Path, capsys: pytest.CaptureFixt
 def test_refuses_a_missing_file_and_a_folder(tmp_path: Path) -> None:
     refused(tmp_path / "none.csv", "does not exist", ".csv.gz")
     (tmp_path / "folder.csv").mkdir()
-    refused(tmp_path / "folder.csv", "is not a file")
+    refused(tmp_path / "folder.csv", "is a folder without market files")
 
 
 @pytest.mark.parametrize("name", ["m.txt", "m", "m.json.gz"])

@@ -235,7 +235,7 @@ def test_a_grid_with_an_offset_is_accepted_with_it(
         tmp_path / "m.csv"
     )
     assert main([str(tmp_path / "m.csv"), str(tmp_path / "o.csv")]) == 0
-    assert "accepted by gym_trade.Market with offset='1800sec'" in capsys.readouterr().out
+    assert "accepted by gym_trade.Market with offset='30min'" in capsys.readouterr().out
 
 
 def test_a_full_disk_leaves_the_target_as_it_was(

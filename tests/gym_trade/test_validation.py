@@ -162,7 +162,7 @@ def test_hourly_bars_from_half_past_need_an_offset():
     frame = gapless(interval="1h", start="2023-01-02 09:30")
     text = refusal(frame)
     assert "row 0 (2023-01-02 09:30:00) is off the grid of 3600 s bars" in text
-    assert "offset='1800sec'" in text
+    assert "offset='30min'" in text
     market = Market(frame, offset="30min")
     assert market.offset_ns == 1800 * 10**9
     np.testing.assert_array_equal(market.open_times, frame.index.to_numpy())
@@ -177,7 +177,7 @@ def test_the_suggested_offset_is_accepted():
 
 def test_a_wrong_offset_is_refused_with_the_right_one():
     frame = gapless(interval="1h", start="2023-01-02 09:30")
-    assert "offset='1800sec'" in refusal(frame, offset="20min")
+    assert "offset='30min'" in refusal(frame, offset="20min")
     assert "Leave offset out." in refusal(gapless(), offset="30sec")
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import shutil
 
+import h5py
 import pytest
 import torch
 
+from data_tools.collect import collect
 from offline_algos import resume, runner
 from offline_algos.checkpoint import CheckpointError
 from offline_algos.training_log import TrainingLog
@@ -101,6 +103,26 @@ def test_what_cannot_go_on(dataset_file, tmp_path, capsys):
     assert scripts.run("atari_style_il", dataset_file, tmp_path, "--resume", "--epoch", "3") == 0
     assert scripts.only_result(tmp_path)[1]["epochs"] == 3
     assert "no interrupted run" in refused(capsys, dataset_file, tmp_path)
+
+
+@pytest.mark.parametrize("layout", ["full", "indexed"])
+def test_altered_shards_cannot_go_on(market_file, tmp_path, capsys, layout):
+    """The file that joins them is as it was, and so are their names and sizes."""
+    data, log = tmp_path / "a.hdf5", tmp_path / "log"
+    collect(
+        data, buffer_size=240, market=str(market_file), num_envs=4, episode_steps=30, shards=2,
+        env={"time_frames": ["1min"], "window_sizes": [4]}, layout=layout, progress=False,
+        echo=None,
+    )  # fmt: skip
+    stopped(data, log, capsys)
+    shard = sorted(tmp_path.glob("a.hdf5.shards-*/0*.hdf5"))[1]
+    kept = shard.read_bytes()
+    with h5py.File(shard, "r+") as file:
+        file["rew" if layout == "indexed" else "_meta/rew"][5] += 1.0
+    error = refused(capsys, data, log)
+    assert "00001.hdf5 has changed since" in error
+    shard.write_bytes(kept)
+    assert scripts.run("atari_style_il", data, log, "--resume") == 0
 
 
 def test_another_method_s_state_does_not_fit(dataset_file, tmp_path, capsys):
