@@ -167,7 +167,7 @@ def open_windows(
             "features= in Python."
         )
     try:
-        opened = _open_market(facts, market, echo)
+        opened = market_of(facts, market, echo)
         asked = SequentialConfig(df=opened, **chosen)
         made = MarketWindows.of(market_tables(asked, ("0",), (opened,))[0])
     except (ValueError, TypeError) as error:
@@ -182,12 +182,21 @@ def open_windows(
     return made
 
 
-def _open_market(
+def market_of(
     facts: dict[str, Any],
-    market: Market | str | None,
-    echo: Callable[[str], object] | None,
+    market: Market | str | None = None,
+    echo: Callable[[str], object] | None = None,
 ) -> Market:
-    """The market of a provenance, or another one of the same content."""
+    """The market of a provenance, or another one of the same content.
+
+    Args:
+        facts: The provenance's ``market``.
+        market: As for `open_windows`.
+        echo: As for `open_windows`.
+
+    Raises:
+        ValueError: It cannot be read, or has other bars.
+    """
     if market is None:
         return reopen_market(facts, echo=echo)
     if isinstance(market, str):

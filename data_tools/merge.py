@@ -152,14 +152,7 @@ def _join(sources: Sequence[StoredRows]) -> dict[str, Any] | None:
         return None
     left_out = (*OF_FILES, *_OF_ONE_COLLECTION, EDITED)
     made = {name: value for name, value in known[0].items() if name not in left_out}
-    made["policy"] = {
-        "name": NAME,
-        "drawn": "all episodes of each member's dataset",
-        "members": [
-            each["policy"] | {"rows": source.size}
-            for each, source in zip(known, sources, strict=True)
-        ],
-    }
+    made["policy"] = _join_policies([each["policy"] for each in known])
     if "span" in made:
         made["span"] = {
             "start": min((each["span"]["start"] for each in known), key=pd.Timestamp),
@@ -173,6 +166,19 @@ def _join(sources: Sequence[StoredRows]) -> dict[str, Any] | None:
         }
         made["config"] = made["config"] | dates
     return made
+
+
+def _join_policies(policies: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """The policies that made the rows: one, or a mixture of all their members."""
+    if all(policy == policies[0] for policy in policies):
+        return policies[0]
+    members: list[dict[str, Any]] = []
+    for policy in policies:
+        noise = {"epsilon": policy["epsilon"]} if "epsilon" in policy else {}
+        for member in policy.get("members", [policy]):
+            if member | noise not in members:
+                members.append(member | noise)
+    return {"name": NAME, "drawn": "all episodes of each dataset", "members": members}
 
 
 def _same_references(sources: Sequence[StoredRows]) -> bool:

@@ -71,8 +71,12 @@ class StoredRows(ABC):
         """The rows [start, stop), which follow one another in time."""
 
     @abstractmethod
-    def writer(self, path: Path, size: int, extra: Columns, overwrite: bool) -> LaneWriter:
+    def writer(
+        self, path: Path, size: int, extra: Columns, overwrite: bool, actions: int = 0
+    ) -> LaneWriter:
         """A writer of `size` rows like these, with the further columns `extra`.
+
+        There may be `actions` discrete actions or more, also where fewer are stored.
 
         Raises:
             DatasetError: The target exists or cannot be written, or the disk is too small.
@@ -152,7 +156,9 @@ class FullRows(StoredRows):
         seen = {name: self.column(name, start, stop) for name in ("obs", "obs_next")}
         return self._plain(start, stop) | seen
 
-    def writer(self, path: Path, size: int, extra: Columns, overwrite: bool) -> LaneWriter:
+    def writer(
+        self, path: Path, size: int, extra: Columns, overwrite: bool, actions: int = 0
+    ) -> LaneWriter:
         """See `StoredRows.writer`."""
         shape, dtype = self.observed
         action = self.spec("act")
@@ -207,7 +213,9 @@ class IndexedRows(StoredRows):
         made["account_state"][~inside] = table.last_accounts[others]
         return made
 
-    def writer(self, path: Path, size: int, extra: Columns, overwrite: bool) -> LaneWriter:
+    def writer(
+        self, path: Path, size: int, extra: Columns, overwrite: bool, actions: int = 0
+    ) -> LaneWriter:
         """See `StoredRows.writer`."""
         shape, dtype = self.spec("act")
         stored = self.stored_action
@@ -215,7 +223,7 @@ class IndexedRows(StoredRows):
         return IndexedWriter(
             path, size=size, num_lanes=1, decisions=self.dataset.table.windows.decisions,
             action_shape=shape, action_dtype=dtype,
-            actions=int(np.iinfo(stored).max) + 1 if smaller else None,
+            actions=max(int(np.iinfo(stored).max) + 1, actions) if smaller else None,
             reward_dtype=self.spec("rew")[1], extra=extra, overwrite=overwrite, block_bytes=1,
         )  # fmt: skip
 
