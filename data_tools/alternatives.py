@@ -80,7 +80,7 @@ class AllActions(Alternatives):
         """See `Alternatives.choose`."""
         allowed = self._allowed(lanes)
         for action in range(self._count):
-            wanted = logged != action
+            wanted: Bool = np.asarray(logged != action)
             yield (
                 np.full(len(lanes), action),
                 wanted if allowed is None else wanted & allowed[:, action],

@@ -208,9 +208,7 @@ def check_target(target: Path, sources: Iterable[Path], overwrite: bool) -> None
 
 
 @contextmanager
-def open_source(
-    path: Path, market: Market | str | None, features: Any
-) -> Iterator[StoredRows]:
+def open_source(path: Path, market: Market | str | None, features: Any) -> Iterator[StoredRows]:
     """As `stored_rows.open_rows`; what does not fit into memory is an error of one line."""
     with open_rows(path, market=market, features=features) as source:
         try:
@@ -223,9 +221,7 @@ def open_source(
 
 def progress_bar(total: int, show: bool) -> tqdm[Any]:
     """A bar on stderr that counts transitions written."""
-    return tqdm(
-        total=total, desc="writing", unit=" transitions", unit_scale=True, disable=not show
-    )
+    return tqdm(total=total, desc="writing", unit=" transitions", unit_scale=True, disable=not show)
 
 
 def add_source_flags(parser: ArgumentParser) -> None:

@@ -81,9 +81,7 @@ class MarketRows:
         if self._search is None:
             return records
         decisions = np.ascontiguousarray(records["decision"])
-        return self.windows.observations(
-            decisions, np.ascontiguousarray(records["account_state"])
-        )
+        return self.windows.observations(decisions, np.ascontiguousarray(records["account_state"]))
 
     def alike(self, first: Int64, second: Int64) -> Bool:
         """Where two decisions show the same windows, bit by bit, bool (n,).

@@ -29,7 +29,7 @@ from data_tools.lane_writer import LaneWriter
 from data_tools.market_rows import MarketRows, require_market
 from data_tools.market_windows import MarketWindows, market_of
 from data_tools.parts import MakeBehaviour
-from data_tools.provenance import ACTION_MASK, LOG_PROBABILITY
+from data_tools.provenance import ACTION_MASK
 from data_tools.reference import EPISODES, reference_returns
 from data_tools.replay import LANES, Replay, Stretch
 from data_tools.scripted import ScriptedBehaviour
@@ -64,9 +64,7 @@ class Wanted:
             if value < low:
                 raise CommandLineError(f"--{flag} {value}: expected a whole number >= {low}.")
         if self.reward is not None and self.reward not in REWARDS:
-            raise CommandLineError(
-                f"--reward {self.reward}: expected one of {', '.join(REWARDS)}."
-            )
+            raise CommandLineError(f"--reward {self.reward}: expected one of {', '.join(REWARDS)}.")
         for flag, given, needed, fits in (
             ("samples", self.samples != 1, "random", self.actions == RANDOM),
             ("epsilon", self.epsilon != 0.0, "POLICY", self.actions not in (None, ALL, RANDOM)),
@@ -166,7 +164,7 @@ class Relabelling:
                 self._write_logged(writer, check, bar)
             if branches:
                 self._write_branches(writer, check, bar)
-            episodes = self._summary(table)
+            episodes = table.summary()
             about = self._with_reference(episodes, rows, check)
             if wanted.actions is not None:
                 about["edited"] |= {"logged": logged, "counterfactual": branches}
@@ -243,9 +241,6 @@ class Relabelling:
             count += 0 if part.branches is None else len(part.branches.rows)
             bar.update(len(done))
         return scan.table(), count
-
-    def _summary(self, table: EpisodeTable) -> Episodes:
-        return table.summary()
 
     def _rewards(self, part: Stretch) -> Any:
         """The logged actions' rewards, of the type that the dataset has."""

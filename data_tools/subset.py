@@ -109,9 +109,7 @@ def subset(
     return Edited(goal, rows, episodes, made)
 
 
-def _check_arguments(
-    fraction: float | None, transitions: int | None, by: str, seed: int
-) -> None:
+def _check_arguments(fraction: float | None, transitions: int | None, by: str, seed: int) -> None:
     if (fraction is None) == (transitions is None):
         raise CommandLineError("expected either --fraction or --transitions.")
     if fraction is not None and not 0.0 < fraction <= 1.0:
