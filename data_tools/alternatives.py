@@ -80,11 +80,10 @@ class AllActions(Alternatives):
         """See `Alternatives.choose`."""
         allowed = self._allowed(lanes)
         for action in range(self._count):
-            wanted: Bool = np.asarray(logged != action)
-            yield (
-                np.full(len(lanes), action),
-                wanted if allowed is None else wanted & allowed[:, action],
-            )
+            wanted: Bool = np.not_equal(logged, action)
+            if allowed is not None:
+                wanted = np.logical_and(wanted, allowed[:, action])
+            yield np.full(len(lanes), action), wanted
 
 
 class RandomActions(Alternatives):

@@ -170,6 +170,19 @@ def _describe(source: StoredRows) -> dict[str, Any]:
     return made | ({EDITED: known[EDITED]} if EDITED in known else {})
 
 
+def begins_inside(edited: object) -> bool:
+    """Whether episodes of an edited dataset may begin in their middle: after a split's cut.
+
+    Args:
+        edited: What its provenance says under `EDITED`.
+    """
+    if not isinstance(edited, dict):
+        return False
+    sources = edited.get("sources", [])
+    later = edited.get("by") == "split" and edited.get("part") == "second"
+    return later or any(begins_inside(each.get(EDITED)) for each in sources)
+
+
 def with_episodes(
     provenance: dict[str, Any] | None, rows: int, episodes: Episodes, *, same: bool = True
 ) -> dict[str, Any] | None:

@@ -20,7 +20,14 @@ from data_tools.alternatives import (
     RandomActions,
 )
 from data_tools.command_line import CommandLineError
-from data_tools.editing import Edited, describe_edit, progress_bar, with_episodes
+from data_tools.editing import (
+    EDITED,
+    Edited,
+    begins_inside,
+    describe_edit,
+    progress_bar,
+    with_episodes,
+)
 from data_tools.environment import TASKS
 from data_tools.episode_scan import EpisodeScan, EpisodeTable
 from data_tools.episodes import Episodes
@@ -114,6 +121,11 @@ class Relabelling:
                 f"{source.path} has counterfactual transitions already, which begin in the middle "
                 "of an episode. Relabel the dataset that it was made of."
             )
+        if begins_inside(self._known.get(EDITED)):
+            raise DatasetError(
+                f"{source.path} is what a split has left behind its cut, where episodes begin in "
+                "their middle. Relabel the dataset as it was collected, then split it."
+            )
         self._config = _configuration(source.path, self._known, market, env)
         table = source.scan()
         lanes = min(LANES, len(table.lengths))
@@ -167,7 +179,7 @@ class Relabelling:
             episodes = table.summary()
             about = self._with_reference(episodes, rows, check)
             if wanted.actions is not None:
-                about["edited"] |= {"logged": logged, "counterfactual": branches}
+                about[EDITED] |= {"logged": logged, "counterfactual": branches}
             writer.finish(about)
         return Edited(goal, rows, episodes, about)
 
