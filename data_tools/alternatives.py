@@ -80,9 +80,9 @@ class AllActions(Alternatives):
         """See `Alternatives.choose`."""
         allowed = self._allowed(lanes)
         for action in range(self._count):
-            wanted: Bool = np.not_equal(logged, action)
+            wanted: Bool = np.asarray(logged != action, np.bool_)
             if allowed is not None:
-                wanted = np.logical_and(wanted, allowed[:, action])
+                wanted &= allowed[:, action]
             yield np.full(len(lanes), action), wanted
 
 
@@ -114,7 +114,7 @@ class RandomActions(Alternatives):
             if mask is None:
                 yield drawn, ~same_actions(drawn, logged)
             else:
-                left = mask.any(axis=1)
+                left: Bool = np.asarray(mask.any(axis=1), np.bool_)
                 mask[np.arange(len(lanes)), drawn] = False
                 yield drawn, left
 

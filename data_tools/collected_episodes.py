@@ -32,7 +32,7 @@ def episode_keys(source: StoredRows, table: EpisodeTable) -> tuple[Int64, Int64]
         None where the rows are not, or not all, as a collection has left them.
     """
     known = source.provenance or {}
-    if EDITED in known or source.first != 0:
+    if source.first != 0 or not _has_all_rows(known.get(EDITED)):
         return None
     edges, seeds = [0], []
     for rows, seed, lanes in _files(source.path, known):
@@ -45,6 +45,15 @@ def episode_keys(source: StoredRows, table: EpisodeTable) -> tuple[Int64, Int64]
     lane = np.searchsorted(edges, begins, side="right") - 1
     firsts = np.searchsorted(begins, np.array(edges[:-1]))
     return np.array(seeds, np.int64)[lane], np.arange(len(begins)) - firsts[lane]
+
+
+def _has_all_rows(edited: object) -> bool:
+    """Whether a dataset that was edited, or not, still has the rows that were collected."""
+    if not isinstance(edited, dict):
+        return edited is None
+    (source, *others) = edited.get("sources", []) or [{}]
+    alone = edited.get("by") == "relabel" and "actions" not in edited and not others
+    return alone and "plan" not in source and _has_all_rows(source.get(EDITED))
 
 
 def _files(path: Path, known: dict[str, Any]) -> Iterator[tuple[int, int, int]]:

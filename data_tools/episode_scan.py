@@ -82,12 +82,14 @@ class EpisodeScan:
             cut: Where one ends that was still running, bool (n,); None: nowhere.
         """
         ends = np.flatnonzero(done)
-        begins = np.concatenate([[0], ends + 1])
-        # the piece behind the last end goes on in the next rows
-        sums = np.add.reduceat(np.append(reward.astype(np.float64), 0.0), begins)
-        lengths = np.diff(np.append(begins, len(reward)))
-        sums[0] += self._return
+        bounds = np.concatenate([[0], ends + 1, [len(reward)]])
+        lengths = np.diff(bounds)
+        # one by one, so that it makes no difference where the rows were cut in pieces
+        sums = np.zeros(len(lengths))
+        sums[0] = self._return
+        np.add.at(sums, np.repeat(np.arange(len(lengths)), lengths), reward.astype(np.float64))
         lengths[0] += self._length
+        # what lies behind the last end goes on in the next rows
         self._return, self._length = float(sums[-1]), int(lengths[-1])
         stopped = np.zeros(len(ends), np.bool_) if cut is None else cut[ends]
         self._parts.append((lengths[:-1], sums[:-1], terminated[ends], stopped))

@@ -236,32 +236,29 @@ class Replay:
             )
 
     def _compare(self, start: int, rows: Rows, made: _Made) -> None:
-        """Refuse rows that are not what was made again."""
+        """Refuse rows that are not what was made again; the message names the first one."""
+        compared: list[tuple[str, Bool, Any, Any]] = []  # what, where it is right, found, made
         for name, wanted in (("obs", made.obs), ("obs_next", made.obs_next)):
             found = rows[name]
-            same = self._rows.alike(
-                found["decision"].astype(np.int64), wanted["decision"].astype(np.int64)
-            )
-            self._check(start, f"decision instant of {name}", same, found["decision"],
-                        wanted["decision"])  # fmt: skip
-            bits = [np.ascontiguousarray(x["account_state"]).view(np.uint32)
-                    for x in (found, wanted)]  # fmt: skip
-            self._check(start, f"account of {name}", (bits[0] == bits[1]).all(axis=1),
-                        found["account_state"], wanted["account_state"])  # fmt: skip
+            here, there = (x["decision"].astype(np.int64) for x in (found, wanted))
+            same = self._rows.alike(here, there)
+            compared.append((f"decision instant of {name}", same, here, there))
+            one, two = (np.ascontiguousarray(x["account_state"]) for x in (found, wanted))
+            same = (one.view(np.uint32) == two.view(np.uint32)).all(axis=1)
+            compared.append((f"account of {name}", same, one, two))
         reward = made.rew.astype(rows["rew"].dtype)
-        self._check(start, "rew", reward == rows["rew"], rows["rew"], reward)
+        compared.append(("rew", reward == rows["rew"], rows["rew"], reward))
         same = rows["terminated"] == made.terminated
-        self._check(start, "terminated", same, rows["terminated"], made.terminated)
+        compared.append(("terminated", same, rows["terminated"], made.terminated))
         done = rows["terminated"] | rows["truncated"]
         # an episode may have been cut, but not have gone on behind its end
-        self._check(start, "end of the episode", done | ~made.ended, done, made.ended)
-
-    def _check(
-        self, start: int, what: str, same: Bool, found: npt.NDArray[Any], made: npt.NDArray[Any]
-    ) -> None:
-        if not same.all():
-            row = int(np.argmin(same))
-            self._refuse(start + row, what, made[row], found[row])
+        compared.append(("end of the episode", done | ~made.ended, done, made.ended))
+        wrong = [(int(np.argmin(x[1])), number) for number, x in enumerate(compared)
+                 if not x[1].all()]  # fmt: skip
+        if wrong:
+            row, number = min(wrong)
+            what, _, found, wanted = compared[number]
+            self._refuse(start + row, what, wanted[row], found[row])
 
     def _refuse(self, row: int, what: str, made: Any, found: Any) -> None:
         raise DatasetError(
