@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from data_tools.column_rows import row_chunks
+from data_tools.episode_scan import EpisodeTable
 from data_tools.flat_layout import DatasetError
 from data_tools.indexed_format import shown_dtype
 from data_tools.market_windows import MarketWindows
@@ -101,6 +102,76 @@ class MarketRows:
         """As `stored_rows.StoredRows.chunks`."""
         return self.source.chunks()
 
+    def starts(self, table: EpisodeTable, check: Callable[[], object]) -> Int64:
+        """The decision instant at which each episode begins, int64 (episodes,).
+
+        Windows may repeat where prices stand still, so that those of a full dataset do not always
+        tell when they were; but an episode takes one decision after the other, and a single row
+        whose windows stand at one instant alone dates them all.
+
+        Args:
+            table: All episodes; they take single steps.
+            check: Called once in a while; may raise.
+
+        Raises:
+            DatasetError: An episode cannot be dated.
+        """
+        begins = table.stops - table.lengths
+        if self._search is None:
+            return np.array([self.read(row, row + 1)["obs"]["decision"][0] for row in begins])
+        most = np.iinfo(np.int64).max
+        low, high = np.full(len(begins), most), np.full(len(begins), -1)
+        for start, stop in self.chunks():
+            check()
+            part = self.read(start, stop)
+            rows = np.arange(start, stop)
+            episode = np.searchsorted(begins, rows, side="right") - 1
+            for name, more in (("obs", 0), ("obs_next", 1)):
+                decisions = part[name]["decision"].astype(np.int64)
+                sure = self._search.are_unique(decisions)
+                first = (decisions - (rows - begins[episode]) - more)[sure]
+                np.minimum.at(low, episode[sure], first)
+                np.maximum.at(high, episode[sure], first)
+        wrong = low != high
+        if wrong.any():
+            self._refuse_date(int(begins[np.argmax(wrong)]))
+        return low
+
+    def dates(
+        self, table: EpisodeTable, task: str, check: Callable[[], object]
+    ) -> Iterator[tuple[int, int, Int64, Int64]]:
+        """When transitions begin and end.
+
+        Yields:
+            (first row, row behind the last, decisions before and after each, int64 (n,)).
+
+        Raises:
+            DatasetError: A transition cannot be dated.
+        """
+        if self._search is not None and not takes_one_step(task):
+            starts, begins = self.starts(table, check), table.stops - table.lengths
+            for start, stop in self.chunks():
+                rows = np.arange(start, stop)
+                episode = np.searchsorted(begins, rows, side="right") - 1
+                here = starts[episode] + rows - begins[episode]
+                yield start, stop, here, here + 1
+            return
+        for start, stop in self.chunks():
+            check()
+            part = self.read(start, stop)
+            here, there = (part[n]["decision"].astype(np.int64) for n in ("obs", "obs_next"))
+            if self._search is not None:
+                sure = self._search.are_unique(here) & self._search.are_unique(there)
+                if not sure.all():
+                    self._refuse_date(start + int(np.argmin(sure)))
+            yield start, stop, here, there
+
+    def _refuse_date(self, row: int) -> None:
+        raise DatasetError(
+            f"{self.path}: it cannot be told when the episode of transition {row} was, since its "
+            "windows stand at several instants of the market. Collect with --layout indexed."
+        )
+
     def _pieces(self, start: int, stop: int) -> Iterator[tuple[int, int]]:
         for a, b in row_chunks(self.source.dataset.column("obs"), stop - start):
             yield start + a, start + b
@@ -121,19 +192,3 @@ class MarketRows:
             records["account_state"] = rows[name][:, -ACCOUNT_STATE_WIDTH:]
             rows[name] = records
         return rows
-
-
-def check_consecutive(rows: MarketRows, part: Rows, start: int, task: str) -> None:
-    """Refuse a full dataset of which it cannot be told when its transitions were.
-
-    Raises:
-        DatasetError: Windows repeat in its market, so that their decisions are ambiguous.
-    """
-    if takes_one_step(task):
-        return
-    apart = part["obs_next"]["decision"] != part["obs"]["decision"] + 1
-    if apart.any():
-        raise DatasetError(
-            f"{rows.path}: transition {start + int(apart.argmax())} cannot be dated, since the "
-            "same windows stand at several instants of its market. Collect with --layout indexed."
-        )

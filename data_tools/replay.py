@@ -95,6 +95,7 @@ class Replay:
                 "collection, and since the dataset was edited it does not say which. Relabel the "
                 "dataset as it was collected, then edit it."
             )
+        self._starts: Int64 | None = None  # of each episode, where they are not drawn again
         self._carried: Records = np.zeros((), rows.shown)
         for venv in self._environments:
             venv.reset(seed=0)
@@ -115,6 +116,13 @@ class Replay:
         Raises:
             DatasetError: A row is not what the environment gives.
         """
+        if self._keys is None and self._starts is None:
+            if self._logged.config.rollout:
+                task = str((self._rows.source.provenance or {})["task"])
+                dates = self._rows.dates(self._table, task, check)
+                self._starts = np.concatenate([here for _, _, here, _ in dates])
+            else:
+                self._starts = self._rows.starts(self._table, check)
         for first, count in self._groups():
             lengths = self._table.lengths[first : first + count]
             stop = int(self._table.stops[first + count - 1])
@@ -153,7 +161,7 @@ class Replay:
         begins = np.cumsum(lengths) - lengths
         made = _Made(len(rows["rew"]), self._rows.shown)
         if fresh is not None:
-            self._begin(fresh, rows["obs"][begins], made.obs, begins)
+            self._begin(fresh, made.obs, begins)
             if alternatives is not None:
                 alternatives.begin(np.arange(self._paid.num_envs) < len(lengths))
         else:
@@ -176,11 +184,12 @@ class Replay:
         branches = _in_order(parts) if parts else None
         return Stretch(start, rows, made.paid, made.ended, branches)
 
-    def _begin(self, first: int, shown: Records, obs: Records, begins: Int64) -> None:
+    def _begin(self, first: int, obs: Records, begins: Int64) -> None:
         """Begin the episodes from `first` on, one a lane, and write what they show."""
         index, among = np.arange(len(begins)), slice(first, first + len(begins))
         if self._keys is None:
-            keys, decisions = (np.zeros_like(index),) * 2, shown["decision"].astype(np.int64)
+            assert self._starts is not None
+            keys, decisions = (np.zeros_like(index),) * 2, self._starts[among]
         else:
             keys, decisions = (self._keys[0][among], self._keys[1][among]), None
         for venv in self._environments:

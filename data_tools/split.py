@@ -45,9 +45,9 @@ from data_tools.editing import (
 )
 from data_tools.embargo import clear_of
 from data_tools.flat_layout import DatasetError
-from data_tools.market_rows import MarketRows, check_consecutive, require_market
+from data_tools.market_rows import MarketRows, require_market
 from data_tools.market_windows import MarketWindows, open_tables
-from data_tools.stored_rows import COUNTERFACTUAL, StoredRows
+from data_tools.stored_rows import StoredRows
 from gym_trade import Market
 
 AUTO = "auto"
@@ -191,15 +191,11 @@ def _choose(
     size = rows.size
     before, after, ends = (np.zeros(size, np.bool_) for _ in range(3))
     low, high = len(cut.times), 0
-    alone = COUNTERFACTUAL in rows.source.extra  # these do not follow one another
-    for start, stop in rows.chunks():
-        check()
-        part = rows.read(start, stop)
-        if not alone:
-            check_consecutive(rows, part, start, task)
-        here, there = part["obs"]["decision"], part["obs_next"]["decision"]
+    table = rows.source.scan()
+    ends[table.stops - 1] = True
+    ends[-1] = bool(rows.source.column("done", size - 1, size)[0])
+    for start, stop, here, there in rows.dates(table, task, check):
         before[start:stop], after[start:stop] = there <= cut.last, here >= cut.resume
-        ends[start:stop] = part["terminated"] | part["truncated"]
         low, high = min(low, int(here.min())), max(high, int(there.max()))
     for name, mask in (("first", before), ("second", after)):
         if not mask.any():
