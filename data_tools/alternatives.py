@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,8 +17,9 @@ from data_tools.indexed_format import shown_dtype
 from data_tools.indexed_lanes import seeing
 from data_tools.noise import Actions, random_actions, same_actions
 from data_tools.parts import MakeBehaviour
+from data_tools.scripted import ScriptedBehaviour
 from gym_trade import VectorTradeEnv
-from gym_trade.types import Bool, Int64
+from gym_trade.types import REWARDS, Bool, Int64
 
 Records = npt.NDArray[Any]  # of `indexed_format.shown_dtype`
 ALL, RANDOM = "all", "random"
@@ -147,3 +149,46 @@ class PolicyActions(Alternatives):
         self._shown[lanes] = shown
         actions = self._behaviour.act(self._shown)[lanes]
         yield actions, ~same_actions(actions, logged)
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What is asked of `relabel.relabel`, by the same names.
+
+    Raises:
+        CommandLineError: A number or a name is out of range.
+    """
+
+    actions: str | MakeBehaviour | None
+    samples: int
+    epsilon: float
+    reward: str | None
+    counterfactual_only: bool
+    seed: int
+
+    def __post_init__(self) -> None:
+        for flag, value, low in (("samples", self.samples, 1), ("seed", self.seed, 0)):
+            if value < low:
+                raise CommandLineError(f"--{flag} {value}: expected a whole number >= {low}.")
+        if self.reward is not None and self.reward not in REWARDS:
+            raise CommandLineError(f"--reward {self.reward}: expected one of {', '.join(REWARDS)}.")
+        for flag, given, needed, fits in (
+            ("samples", self.samples != 1, "random", self.actions == RANDOM),
+            ("epsilon", self.epsilon != 0.0, "POLICY", self.actions not in (None, ALL, RANDOM)),
+            ("counterfactual-only", self.counterfactual_only, "WHICH", self.actions is not None),
+        ):
+            if given and not fits:
+                raise CommandLineError(f"--{flag} needs --actions {needed}.")
+
+    def alternatives(self, venv: VectorTradeEnv) -> Alternatives | None:
+        """The actions to try, anew: the same ones each time."""
+        if self.actions is None:
+            return None
+        if self.actions == ALL:
+            return AllActions(venv)
+        if self.actions == RANDOM:
+            return RandomActions(venv, self.samples, self.seed)
+        make = self.actions
+        if isinstance(make, str):
+            make = ScriptedBehaviour(make, self.epsilon)
+        return PolicyActions(venv, make, self.seed)

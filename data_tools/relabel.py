@@ -26,6 +26,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from data_tools.alternatives import Wanted
 from data_tools.command_line import (
     ArgumentParser,
     CommandLineError,
@@ -37,7 +38,7 @@ from data_tools.editing import Edited, check_target, nothing, open_source
 from data_tools.environment import parse_env_arguments
 from data_tools.parts import MakeBehaviour
 from data_tools.policies import RULES
-from data_tools.relabelling import Relabelling, Wanted
+from data_tools.relabelling import Relabelling
 from gym_trade import Market
 from gym_trade.types import REWARDS
 

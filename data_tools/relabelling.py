@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +10,11 @@ import numpy as np
 from tqdm import tqdm
 
 from data_tools.alternatives import (
-    ALL,
     RANDOM,
-    AllActions,
     Alternatives,
     PolicyActions,
-    RandomActions,
+    Wanted,
 )
-from data_tools.command_line import CommandLineError
 from data_tools.editing import (
     EDITED,
     Edited,
@@ -34,64 +29,18 @@ from data_tools.episodes import Episodes
 from data_tools.flat_layout import DatasetError
 from data_tools.lane_writer import LaneWriter
 from data_tools.market_rows import MarketRows, require_market
-from data_tools.market_windows import MarketWindows, market_of
-from data_tools.parts import MakeBehaviour
+from data_tools.market_windows import MarketWindows
 from data_tools.provenance import ACTION_MASK
+from data_tools.recorded_configuration import recorded_configuration
 from data_tools.reference import EPISODES, reference_returns
 from data_tools.replay import LANES, Replay, Stretch
-from data_tools.scripted import ScriptedBehaviour
 from data_tools.stored_rows import COUNTERFACTUAL, Rows, StoredRows
 from gym_trade import Market, TradeConfig, VectorTradeEnv
-from gym_trade.arguments import CALLABLE_PREFIX
-from gym_trade.types import REWARDS
 
 _MARKED = {"what": "whether the action was tried afterwards at a logged state, and not logged"}
 # Columns that a counterfactual transition has as well: they tell of the state alone.
 _OF_STATES = (ACTION_MASK,)
 WRITE_ROWS = 4096
-
-
-@dataclass(frozen=True)
-class Wanted:
-    """What is asked of `relabel.relabel`, by the same names.
-
-    Raises:
-        CommandLineError: A number or a name is out of range.
-    """
-
-    actions: str | MakeBehaviour | None
-    samples: int
-    epsilon: float
-    reward: str | None
-    counterfactual_only: bool
-    seed: int
-
-    def __post_init__(self) -> None:
-        for flag, value, low in (("samples", self.samples, 1), ("seed", self.seed, 0)):
-            if value < low:
-                raise CommandLineError(f"--{flag} {value}: expected a whole number >= {low}.")
-        if self.reward is not None and self.reward not in REWARDS:
-            raise CommandLineError(f"--reward {self.reward}: expected one of {', '.join(REWARDS)}.")
-        for flag, given, needed, fits in (
-            ("samples", self.samples != 1, "random", self.actions == RANDOM),
-            ("epsilon", self.epsilon != 0.0, "POLICY", self.actions not in (None, ALL, RANDOM)),
-            ("counterfactual-only", self.counterfactual_only, "WHICH", self.actions is not None),
-        ):
-            if given and not fits:
-                raise CommandLineError(f"--{flag} needs --actions {needed}.")
-
-    def alternatives(self, venv: VectorTradeEnv) -> Alternatives | None:
-        """The actions to try, anew: the same ones each time."""
-        if self.actions is None:
-            return None
-        if self.actions == ALL:
-            return AllActions(venv)
-        if self.actions == RANDOM:
-            return RandomActions(venv, self.samples, self.seed)
-        make = self.actions
-        if isinstance(make, str):
-            make = ScriptedBehaviour(make, self.epsilon)
-        return PolicyActions(venv, make, self.seed)
 
 
 class Relabelling:
@@ -126,7 +75,7 @@ class Relabelling:
                 f"{source.path} is what a split has left behind its cut, where episodes begin in "
                 "their middle. Relabel the dataset as it was collected, then split it."
             )
-        self._config = _configuration(source.path, self._known, market, env)
+        self._config = recorded_configuration(source.path, self._known, market, env)
         table = source.scan()
         lanes = min(LANES, len(table.lengths))
         self._logged = self._environment(self._config, lanes)
@@ -307,35 +256,3 @@ class Relabelling:
             "apart": np.ones(len(at), np.bool_),
             COUNTERFACTUAL: np.ones(len(at), np.bool_),
         }
-
-
-def _configuration(
-    path: Path, known: dict[str, Any], market: Market | str | None, env: dict[str, Any]
-) -> TradeConfig:
-    """The environment's configuration, in index mode.
-
-    Raises:
-        DatasetError: It names code that was not allowed, or its market cannot be used.
-    """
-    fields = dict(known["config"])
-    for name in list(fields):
-        text = json.dumps(fields[name])
-        if name not in env and CALLABLE_PREFIX in text:
-            raise DatasetError(
-                f"{path} was made with code of its maker's own, {name}={text}, which would be "
-                f"imported and run. If you trust it, pass it on: --env '{name}={text}', or env= in "
-                "Python."
-            )
-    for name in env:
-        if CALLABLE_PREFIX not in json.dumps(fields.pop(name, None)):
-            raise CommandLineError(
-                f"--env {name}: the dataset's own value is used. Leave it out; only code that the "
-                "dataset names is given here."
-            )
-    made = TASKS[known["task"]].config_class
-    try:
-        opened = market_of(known["market"], market)
-        config = made.from_json(json.dumps(fields), df=opened)
-        return config.replace(**env, observation="index", render_mode=None)
-    except (ValueError, TypeError) as error:
-        raise DatasetError(f"{path}: its environment cannot be made again: {error}") from error
