@@ -6,11 +6,11 @@ and a dataset whose observations, rewards and flags it does not give again bit b
 
 --actions adds counterfactual transitions behind the logged ones. Each is an episode of its own, of
 one step: terminated, or else truncated with its true next observation; the column counterfactual is
-1. They are good for methods that learn from single transitions (CQL, BCQ, IQL, QR-DQN, TD3+BC) and
-for dynamics models. They are no behaviour: imitation, Decision Transformers, returns by episode and
-importance weights must leave them out, or --reward alone be used. The behaviour's log-probabilities
-are not known for them, so that column is left out; behavior_return in the provenance is that of the
-logged episodes.
+1. They are good for learning values (Q functions see what every action earns) and models of the
+task. They are nobody's behaviour: what imitates the actions in the data (imitation, the Decision
+Transformer, the imitating part of BCQ or TD3+BC) would imitate them, and returns by episode and
+importance weights mean nothing there. So the column of the behaviour's log-probabilities is left
+out, and behavior_return in the provenance is that of the logged episodes alone.
 
 --reward writes the same trajectories with another built-in reward.
 

@@ -9,8 +9,9 @@ import h5py
 import numpy as np
 import pytest
 
+from data_tools.describe import describe
 from data_tools.files import sha256
-from data_tools.flat_layout import read_provenance
+from data_tools.flat_layout import DatasetError, read_provenance
 from data_tools.layouts import to_full
 from data_tools.merge import main, merge
 from data_tools.relabel import relabel
@@ -91,6 +92,10 @@ def test_a_subset_of_a_merge(early: Pair, late: Pair, tmp_path: Path) -> None:
     made = subset(tmp_path / "a.hdf5", tmp_path / "b.hdf5", fraction=0.25, seed=2)
     every = [e for path in (early.full, late.full) for e in episodes_of(opened(path))]
     assert set(episodes_of(opened(made.path))) < set(every)
+    assert describe(made.path)[-2:] == [
+        "edited       subset of a.hdf5: fraction 0.25, order random, seed 2",
+        "edited       merge of full.hdf5, late-full.hdf5",
+    ]
     edited = made.provenance["edited"]
     assert edited["sources"][0]["edited"]["by"] == "merge"
     assert [e["file"] for e in edited["sources"][0]["edited"]["sources"]] == [
@@ -171,3 +176,11 @@ def test_bad_input_is_refused(
     other = push(tmp_path, "c.hdf5", 1)
     act = lambda check: merge([pole, other], target, check=check)  # noqa: E731
     assert_interrupt_leaves_nothing(act, tmp_path)
+
+
+def test_a_made_up_history_is_refused(early: Pair, late: Pair, tmp_path: Path) -> None:
+    path = merge([early.full, late.full], tmp_path / "a.hdf5").path
+    for edited in ("merge", {}, {"sources": [1]}, {"sources": [{"edited": {}}]}):
+        set_provenance(path, lambda known, edited=edited: known.update(edited=edited))
+        with pytest.raises(DatasetError, match=r"edited (names no list of sources|is 'merge')"):
+            read_provenance(path)
