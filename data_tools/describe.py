@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import h5py
 
@@ -33,7 +35,7 @@ def describe(path: Path, plot: Path | None = None) -> list[str]:
         pictures.check_picture_name(plot)
     if path.suffix.lower() in DATASET_SUFFIXES or (path.is_file() and h5py.is_hdf5(path)):
         dataset = report_dataset(path)
-        lines = dataset_lines(dataset)
+        lines = dataset_lines(dataset) + _edited_lines(dataset.provenance)
         if plot is not None:
             pictures.draw_dataset(dataset, plot)
     else:
@@ -42,6 +44,21 @@ def describe(path: Path, plot: Path | None = None) -> list[str]:
         if plot is not None:
             pictures.draw_market(market, plot)
     return lines + ([] if plot is None else [f"picture written to {plot}"])
+
+
+def _edited_lines(provenance: dict[str, Any] | None) -> list[str]:
+    """How a dataset was made of others, a line for each time that it was edited."""
+    lines, edited = [], (provenance or {}).get("edited")
+    while isinstance(edited, dict):
+        known = {n: x for n, x in edited.items() if n not in ("by", "sources")}
+        how = ", ".join(
+            f"{n} {x if isinstance(x, str) else json.dumps(x)}" for n, x in known.items()
+        )
+        sources = edited.get("sources") or [{}]
+        names = ", ".join(str(each.get("file")) for each in sources)
+        lines.append(f"edited       {edited.get('by')} of {names}" + (f": {how}" if how else ""))
+        edited = sources[0].get("edited")
+    return lines
 
 
 def main(argv: Sequence[str] | None = None) -> int:

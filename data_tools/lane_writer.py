@@ -197,11 +197,11 @@ class LaneWriter(ABC):
             raise self._target.explain(error) from None
         self._written += len(next(iter(rows.values())))
 
-    def finish(self, provenance: dict[str, Any]) -> Path:
+    def finish(self, provenance: dict[str, Any] | None) -> Path:
         """Write what is left and the provenance, and rename the file to its target.
 
         Args:
-            provenance: A JSON object with its "format_version".
+            provenance: A JSON object with its "format_version"; None: there is none.
 
         Raises:
             DatasetError: Rows are missing, or the file cannot be written.
@@ -214,7 +214,8 @@ class LaneWriter(ABC):
         text = json.dumps(provenance, allow_nan=False)
         try:
             self._complete()
-            add_provenance(self._skeleton, text)
+            if provenance is not None:
+                add_provenance(self._skeleton, text)
             for offset, content in self._skeleton.segments:
                 self._target.write_at(offset, np.frombuffer(content, np.uint8))
             self._target.publish(self._skeleton.length)

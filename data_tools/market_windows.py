@@ -141,6 +141,31 @@ def open_windows(
     """Open the market that a dataset was made from and make its windows again.
 
     Args:
+        path: As for `open_tables`.
+        provenance: As for `open_tables`.
+        market: As for `open_tables`.
+        features: As for `open_tables`.
+        echo: As for `open_tables`.
+
+    Raises:
+        DatasetError: As for `open_tables`.
+    """
+    return MarketWindows.of(
+        open_tables(path, provenance, market=market, features=features, echo=echo)[1]
+    )
+
+
+def open_tables(
+    path: str | os.PathLike[str],
+    provenance: dict[str, Any] | None,
+    *,
+    market: Market | str | None = None,
+    features: Any = None,
+    echo: Callable[[str], object] | None = None,
+) -> tuple[Market, Tables]:
+    """Open the market that a dataset was made from: its bars, decisions and windows.
+
+    Args:
         path: The dataset, for messages.
         provenance: What it says about itself.
         market: The market, or what ``--market`` would name; None: where the provenance says it is.
@@ -167,27 +192,37 @@ def open_windows(
             "features= in Python."
         )
     try:
-        opened = _open_market(facts, market, echo)
+        opened = market_of(facts, market, echo)
         asked = SequentialConfig(df=opened, **chosen)
-        made = MarketWindows.of(market_tables(asked, ("0",), (opened,))[0])
+        tables = market_tables(asked, ("0",), (opened,))[0]
     except (ValueError, TypeError) as error:
         raise DatasetError(
             f"{path}: its observations are windows of a market that cannot be used: {error}"
         ) from error
-    if made.layout != provenance["layout"]:
+    layout = MarketWindows.of(tables).layout
+    if layout != provenance["layout"]:
         raise DatasetError(
-            f"{path}: the market gives observations of {_text(made.layout)}, the dataset describes "
+            f"{path}: the market gives observations of {_text(layout)}, the dataset describes "
             f"{_text(provenance['layout'])}. Make the dataset anew."
         )
-    return made
+    return opened, tables
 
 
-def _open_market(
+def market_of(
     facts: dict[str, Any],
-    market: Market | str | None,
-    echo: Callable[[str], object] | None,
+    market: Market | str | None = None,
+    echo: Callable[[str], object] | None = None,
 ) -> Market:
-    """The market of a provenance, or another one of the same content."""
+    """The market of a provenance, or another one of the same content.
+
+    Args:
+        facts: The provenance's ``market``.
+        market: As for `open_windows`.
+        echo: As for `open_windows`.
+
+    Raises:
+        ValueError: It cannot be read, or has other bars.
+    """
     if market is None:
         return reopen_market(facts, echo=echo)
     if isinstance(market, str):

@@ -12,7 +12,7 @@ FORMAT_VERSION = 1
 
 MARKET_TASKS = "Trade-"  # what their ids begin with; other tasks have no market and no span
 _OF_MARKETS = ("config", "market", "span")
-_OPTIONAL = ("columns", "shard", "shards")
+_OPTIONAL = ("columns", "edited", "shard", "shards")
 _LARGEST = 1e300  # JSON has whole numbers that no float holds
 
 Check = Callable[[dict[str, Any]], str | None]
@@ -34,11 +34,25 @@ def find_fault(provenance: object) -> str | None:
     for name in _OPTIONAL:  # younger than the format, and missing from older files
         if not isinstance(provenance.get(name, {}), dict):
             return f"{name} is {repr(provenance[name])[:40]}, not an object"
+    if not _is_edit(provenance.get("edited", {"sources": []})):
+        return "edited names no list of sources"
     for name, check in checks.items():
         fault = check(provenance[name])
         if fault is not None:
             return f"{name}: {fault}"
     return _layout_fault(provenance["layout"])
+
+
+def _is_edit(edited: object) -> bool:
+    """Whether what was done to a dataset names its sources, and so on for theirs."""
+    waiting = [edited]
+    while waiting:
+        each = waiting.pop()
+        sources = each.get("sources") if isinstance(each, dict) else None
+        if not isinstance(sources, list) or not all(isinstance(x, dict) for x in sources):
+            return False
+        waiting += [source["edited"] for source in sources if "edited" in source]
+    return True
 
 
 def _no_fault(_: dict[str, Any]) -> str | None:

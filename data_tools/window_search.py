@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_tools.market_windows import MarketWindows
-from gym_trade.types import ACCOUNT_STATE_WIDTH, Float32, Int64
+from gym_trade.types import ACCOUNT_STATE_WIDTH, Bool, Float32, Int64
 
 _PRIME = np.uint64(1099511628211)  # of the 64-bit FNV-1a hash
 Bits = npt.NDArray[np.uint32]
@@ -35,6 +35,14 @@ class WindowSearch:
         self._order = np.argsort(hashes, kind="stable")
         self._hashes = hashes[self._order]
         self._expected = -1
+
+    def are_unique(self, decisions: Int64) -> Bool:
+        """Which decisions show windows that no other one shows, bool (n,)."""
+        hashes = self._hashes
+        other = np.concatenate(([True], hashes[1:] != hashes[:-1], [True]))
+        alone = np.zeros(len(hashes), np.bool_)
+        alone[self._order] = other[1:] & other[:-1]
+        return np.asarray(alone[decisions - self._first])
 
     def find(self, before: Float32, after: Float32) -> tuple[Int64, Int64]:
         """The decisions at which transitions begin and end, in the order of a dataset's rows.

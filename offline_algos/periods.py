@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -10,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from gym_trade import Market, VectorTradeEnv, parse_time_frame
+from data_tools.embargo import clear_of
+from gym_trade import VectorTradeEnv
 
 VALIDATION_SHARE = 0.3
 FEWEST_STEPS = 10
-WINDOW_PREFIX = "market_data_"
 
 Span = tuple[pd.Timestamp, pd.Timestamp]
 
@@ -79,37 +78,6 @@ def read_time(text: str, name: str = "time") -> pd.Timestamp:
     if time is None or pd.isna(time):
         raise PeriodError(f"{name}={text!r} is no time. Expected one such as 2023-11-01T00:00.")
     return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
-
-
-def clear_of(market: Market, layout: Sequence[Sequence[Any]], after: pd.Timestamp) -> pd.Timestamp:
-    """The end of the embargo: from then on every window holds only bars that open from `after` on.
-
-    On data without gaps that is the length of the longest window; closed hours make it longer. The
-    first bars' previous close and mean volume still reach up to one window further back.
-
-    Args:
-        market: The bars.
-        layout: The flat observation's parts: (key, start, stop, shape).
-        after: The last instant whose bars must not be seen again.
-
-    Returns:
-        The first such instant, UTC; ``pd.Timestamp.max`` where the data ends before it.
-    """
-    first = int(np.searchsorted(market.open_ns, after.value))
-    clear_ns = after.value
-    for key, _, _, shape in layout:
-        if not key.startswith(WINDOW_PREFIX):
-            continue
-        frame_ns = parse_time_frame(key.removeprefix(WINDOW_PREFIX)).interval_ns
-        shifted = market.open_ns[first:] - market.offset_ns
-        bins = np.unique(shifted // frame_ns)
-        # a coarse bar that began before `after` would show what happened before it
-        bins = bins[bins * frame_ns + market.offset_ns >= after.value]
-        if len(bins) < shape[0]:
-            return pd.Timestamp.max.tz_localize("UTC")
-        end_ns = (int(bins[shape[0] - 1]) + 1) * frame_ns + market.offset_ns
-        clear_ns = max(clear_ns, end_ns)
-    return pd.Timestamp(clear_ns, tz="UTC")
 
 
 def evaluation_range(
