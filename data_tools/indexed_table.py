@@ -92,6 +92,20 @@ class IndexedTable:
         flat = accounts.reshape(-1)
         return np.arange(len(places)), (decisions, flat, decisions[:0], flat[:0])
 
+    def shown_at(self, places: Int64) -> tuple[npt.NDArray[Any], Float32]:
+        """The decisions (n,) and the accounts (n, 6) of the observations at some places, copied."""
+        scattered = self.__dict__["_scattered"]
+        if scattered is not None:
+            found: tuple[npt.NDArray[Any], Float32] = scattered(places)
+            return found
+        decisions = np.empty(len(places), self.decisions.dtype)
+        accounts = np.empty((len(places), *self.last_accounts.shape[1:]), np.float32)
+        before = places < len(self)
+        rows, others = places[before], places[~before] - len(self)
+        decisions[before], decisions[~before] = self.decisions[rows], self.last_decisions[others]  # type: ignore[index]
+        accounts[before], accounts[~before] = self.accounts[rows], self.last_accounts[others]  # type: ignore[index]
+        return decisions, accounts
+
     def observations(self, places: Int64) -> Float32:
         """The observations at some places, float32 (n, width)."""
         out = np.empty((len(places), self.windows.width), np.float32)

@@ -118,7 +118,7 @@ class MarketRows:
         """
         begins = table.stops - table.lengths
         if isinstance(self.source, IndexedRows):
-            return np.array(self.source.dataset.table.decisions[begins], np.int64)
+            return self.source.dataset.table.shown_at(begins)[0].astype(np.int64)
         assert self._search is not None
         most = np.iinfo(np.int64).max
         low, high = np.full(len(begins), most), np.full(len(begins), -1)

@@ -203,14 +203,8 @@ class IndexedRows(StoredRows):
 
     def _records(self, places: npt.NDArray[np.int64]) -> npt.NDArray[Any]:
         """The observations at some places of the table."""
-        table = self.dataset.table
         made: npt.NDArray[Any] = np.zeros(len(places), self.observed[1])
-        inside = places < len(table)
-        rows, others = places[inside], places[~inside] - len(table)
-        made["decision"][inside] = table.decisions[rows]
-        made["account_state"][inside] = table.accounts[rows]
-        made["decision"][~inside] = table.last_decisions[others]
-        made["account_state"][~inside] = table.last_accounts[others]
+        made["decision"], made["account_state"] = self.dataset.table.shown_at(places)
         return made
 
     def writer(
