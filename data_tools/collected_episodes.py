@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
-
 import numpy as np
 
+from data_tools.collected_files import collections_of
 from data_tools.editing import EDITED
 from data_tools.episode_scan import EpisodeTable
-from data_tools.flat_layout import read_provenance
 from data_tools.stored_rows import StoredRows
 from gym_trade import TradeConfig
 from gym_trade.types import Int64
@@ -35,7 +31,7 @@ def episode_keys(source: StoredRows, table: EpisodeTable) -> tuple[Int64, Int64]
     if source.first != 0 or not _has_all_rows(known.get(EDITED)):
         return None
     edges, seeds = [0], []
-    for rows, seed, lanes in _files(source.path, known):
+    for rows, seed, lanes in collections_of(source.path, known):
         shares = rows // lanes + (np.arange(lanes) < rows % lanes)
         edges += (edges[-1] + np.cumsum(shares)).tolist()
         seeds += [seed + lane for lane in range(lanes)]
@@ -54,21 +50,3 @@ def _has_all_rows(edited: object) -> bool:
     (source, *others) = edited.get("sources", []) or [{}]
     alone = edited.get("by") == "relabel" and "actions" not in edited and not others
     return alone and "plan" not in source and _has_all_rows(source.get(EDITED))
-
-
-def _files(path: Path, known: dict[str, Any]) -> Iterator[tuple[int, int, int]]:
-    """Rows, seed and lanes of each file that a collection wrote."""
-    if "shards" not in known:
-        yield from _file(known)
-        return
-    folder = path.parent / str(known["shards"].get("folder"))
-    for each in known["shards"].get("files", []):
-        yield from _file(read_provenance(folder / str(each.get("file"))) or {})
-
-
-def _file(known: dict[str, Any]) -> Iterator[tuple[int, int, int]]:
-    numbers = [known.get(name) for name in ("buffer_size", "seed", "num_envs")]
-    if all(isinstance(number, int) for number in numbers):
-        rows, seed, lanes = (int(number or 0) for number in numbers)
-        if 1 <= lanes <= rows and seed >= 0:
-            yield rows, seed, lanes

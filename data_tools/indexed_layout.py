@@ -40,9 +40,11 @@ class IndexedDataset(FlatDataset):
 
     Attributes:
         table: Decisions and accounts, mapped where they lie in the file.
+        stored_action: The type that the file holds actions in.
     """
 
     table: IndexedTable
+    stored_action: np.dtype[Any]
 
     def checked_shown(self, start: int, stop: int) -> tuple[npt.NDArray[Any], npt.NDArray[Any]]:
         """Decisions and accounts of rows, from the file.
@@ -134,6 +136,7 @@ def _open_indexed(
     made = IndexedDataset(
         path=file, size=size, insertion_index=0, last_index=size - 1, stack_num=1, meta={},
         has_next=True, provenance=provenance, table=table,
+        stored_action=parts[0].columns["act"].dtype,
         kind=f"indexed layout, windows gathered from its market{shards}",
     )  # fmt: skip
     made.meta.update(_columns(made, parts, flags))

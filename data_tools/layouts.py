@@ -11,6 +11,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.collected_files import in_one_file
 from data_tools.flat_layout import COLUMNS, DatasetError, FlatDataset, read_rows, row_chunks
 from data_tools.flat_skeleton import Columns
 from data_tools.flat_writer import FlatBufferWriter
@@ -203,7 +204,7 @@ def _actions(dataset: FlatDataset) -> int | None:
 def _provenance(dataset: FlatDataset) -> dict[str, Any]:
     """What the dataset says about itself, but for the shards that the target has none of."""
     assert dataset.provenance is not None
-    return {name: value for name, value in dataset.provenance.items() if name != "shards"}
+    return in_one_file(dataset.path, dataset.provenance)
 
 
 def _refuse_itself(path: Path_, target: Path_) -> None:

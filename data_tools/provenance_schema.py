@@ -12,7 +12,7 @@ FORMAT_VERSION = 1
 
 MARKET_TASKS = "Trade-"  # what their ids begin with; other tasks have no market and no span
 _OF_MARKETS = ("config", "market", "span")
-_OPTIONAL = ("columns", "edited", "shard", "shards")
+_OPTIONAL = ("collected", "columns", "edited", "shard", "shards")
 _LARGEST = 1e300  # JSON has whole numbers that no float holds
 
 Check = Callable[[dict[str, Any]], str | None]

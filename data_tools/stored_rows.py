@@ -188,8 +188,7 @@ class IndexedRows(StoredRows):
     @property
     def stored_action(self) -> np.dtype[Any]:
         """See `StoredRows.stored_action`."""
-        dtype: np.dtype[Any] = self.dataset.column("act").file["act"].dtype
-        return dtype
+        return self.dataset.stored_action
 
     def read(self, start: int, stop: int) -> Rows:
         """See `StoredRows.read`."""

@@ -14,7 +14,7 @@ import pytest
 from data_tools.buffers import TensorReplayBuffer
 from data_tools.driving import Behaviour
 from data_tools.flat_layout import read_provenance
-from data_tools.layouts import to_full
+from data_tools.layouts import to_full, to_indexed
 from data_tools.load import load
 from data_tools.merge import merge
 from data_tools.relabel import main, relabel
@@ -61,6 +61,8 @@ def collected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         made[kind] = quiet(folder / f"{kind}.hdf5", market, **asked).path
     asked = WILD | {"buffer_size": SIZE, "num_envs": LANES, "layout": "indexed"}
     made["indexed"] = quiet(folder / "indexed.hdf5", market, **asked).path
+    asked |= KINDS["sharded"]
+    made["indexed shards"] = quiet(folder / "indexed-shards.hdf5", market, **asked).path
     return made
 
 
@@ -225,6 +227,20 @@ def test_both_layouts_give_the_same(collected: dict[str, Path], tmp_path: Path) 
     buffer, _ = TensorReplayBuffer.load(made[1].path)
     assert len(buffer) == made[1].transitions
     assert np.array_equal(buffer.obs_next, opened(full).obs_next)
+
+
+def test_shards_of_either_layout_and_one_file_of_them_give_the_same(
+    collected: dict[str, Path], tmp_path: Path
+) -> None:
+    sources = {kind: collected[kind] for kind in ("sharded", "indexed shards")}
+    sources["one file"] = to_full(sources["indexed shards"], tmp_path / "full.hdf5")
+    sources["one indexed file"] = to_indexed(sources["sharded"], tmp_path / "indexed.hdf5")
+    for kind, source in sources.items():
+        made = relabel(source, tmp_path / kind, actions="all")
+        part = subset(source, tmp_path / f"{kind} part", transitions=70, seed=3)
+        sources[kind] = rows_of(opened(made.path)), rows_of(opened(part.path))
+    first, *others = sources.values()
+    assert len(others) == 3 and all(other == first for other in others)
 
 
 @pytest.mark.parametrize("kind", ["levels", "chance", "brackets", "rollouts"])
