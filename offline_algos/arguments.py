@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from data_tools.command_line import ArgumentParser
-from data_tools.d4rl_tasks import default_folder
+from data_tools.d4rl_tasks import FOLDER, FOLDER_VARIABLE
 from data_tools.environment import environment_help
 from offline_algos.encoders import ENCODERS
 from offline_algos.flag_types import device, number, whole
@@ -48,8 +48,8 @@ def training_parser(
         data.add_argument(
             "--dataset-dir",
             metavar="FOLDER",
-            default=default_folder(),
-            help="where D4RL's files are (default %(default)s)",
+            help=f"where D4RL's files are (default: {FOLDER}, or what the environment variable "
+            f"{FOLDER_VARIABLE} says)",
         )
     data.add_argument("--task", help="environment id (default: the one the dataset was made in)")
     training = add_training(parser, lr=lr)

@@ -62,6 +62,7 @@ def test_a_dataset_by_its_name(name, tmp_path, capsys):
     [
         ([], "one of the arguments --load-buffer-name --expert-data-task is required"),
         (["--load-buffer-name", "x", "--expert-data-task", "y"], "not allowed with"),
+        (["--load-buffer-name", "x"], "--dataset-dir is where --expert-data-task NAME looks"),
         (["--expert-data-task", "hopper-medium-v2"], "has none of hopper_medium-v2.hdf5"),
         (["--expert-data-task", "kitchen-mixed-v0"], "Name the one to judge in with --task"),
     ],
@@ -72,6 +73,22 @@ def test_refusals(flags, message, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: ") and error.count("\n") == 1 and message in error
     assert not list(tmp_path.iterdir())
+
+
+def test_the_default_folder_is_the_user_s_and_help_does_not_say_who_that_is(
+    tmp_path, monkeypatch, capsys
+):
+    home = tmp_path / "home"
+    folder = home / ".d4rl/datasets"
+    folder.mkdir(parents=True)
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.delenv("D4RL_DATASET_DIR", raising=False)
+    assert run("d4rl_style_il", "--expert-data-task", "hopper-medium-v2") == 2
+    assert f"{folder} has none of hopper_medium-v2.hdf5" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        run("d4rl_style_il", "--help")
+    shown = capsys.readouterr().out
+    assert "~/.d4rl/datasets" in shown and str(home) not in shown
 
 
 def test_discrete_scripts_do_not_know_the_flag(capsys):
