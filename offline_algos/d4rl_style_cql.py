@@ -12,6 +12,8 @@ authors' code for MuJoCo. With --calibrated it is Cal-QL (Nakamoto et al. 2023, 
 
 from __future__ import annotations
 
+import data_tools.early_interrupts  # noqa: F401 - before what takes seconds to import
+
 import argparse
 import math
 import sys

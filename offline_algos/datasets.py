@@ -76,8 +76,8 @@ def open_dataset(args: argparse.Namespace, *, continuous: bool = False) -> Datas
     if name is None:
         if folder is not None:
             raise DatasetError(
-                "--dataset-dir is where --expert-data-task NAME looks, and --load-buffer-name names "
-                "a file. Leave it out."
+                "--dataset-dir is where --expert-data-task NAME looks, and --load-buffer-name "
+                "names a file. Leave it out."
             )
         given = parse_env_arguments(getattr(args, "env", []), getattr(args, "env_config", None))
         return load_dataset(
