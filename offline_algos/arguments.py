@@ -217,7 +217,8 @@ def add_run(parser: ArgumentParser) -> None:
     group.add_argument(
         "--logdir",
         default="log",
-        help="results go to <logdir>/<task>/<method>/seed<seed>-<time> (default %(default)s)",
+        help="results go to <logdir>/<task>/<method>/seed<seed>-<time>, of continuous actions in a "
+        "market to <method>-continuous (default %(default)s)",
     )
     group.add_argument(
         "--resume",

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 from tianshou.trainer import OfflineTrainer, OfflineTrainerParams
 
 from data_tools.command_line import INTERRUPTED
@@ -20,9 +21,13 @@ from offline_algos import resume
 from offline_algos.actors import Actor
 from offline_algos.checkpoint import save_policy
 from offline_algos.compilation import compile_networks
+from offline_algos.gym_task import GymTask
 from offline_algos.loggers import Progress, make_logger
 from offline_algos.preparation import Learning, Setup
+from offline_algos.tasks import Task
 from offline_algos.training_log import TrainingLog
+
+CONTINUOUS = "-continuous"
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Run:
     """One training run: where it writes and what it knows about itself.
 
     Attributes:
-        directory: ``<logdir>/<task>/<method>/seed<seed>-<time>``.
+        directory: ``<logdir>/<task>/<method>/seed<seed>-<time>``, see `folder_of`.
         about: What its checkpoints carry.
         log: Losses, validation returns and times.
         resumed: Whether it goes on with one that was interrupted.
@@ -50,7 +55,7 @@ def start_run(method: str, args: argparse.Namespace, setup: Learning) -> Run:
             cannot start.
     """
     task = setup.task
-    parent = Path(args.logdir) / task.name / method
+    parent = folder_of(args.logdir, method, task)
     name = f"seed{args.seed}-{datetime.now():%Y%m%d-%H%M%S}"
     facts = setup.facts()
     source = content_hash(facts)
@@ -70,6 +75,16 @@ def start_run(method: str, args: argparse.Namespace, setup: Learning) -> Run:
     logger = make_logger(args.logger, directory, about)
     progress = Progress(directory) if args.logger == "csv" else None
     return Run(directory, about, TrainingLog(logger, progress=progress), bool(args.resume))
+
+
+def folder_of(logdir: str, method: str, task: Task | GymTask) -> Path:
+    """Where a method's runs go: ``<logdir>/<task>/<method>``.
+
+    A market's actions can be of either kind, and a method may have a script for each: what learns
+    continuous ones goes to ``<method>-continuous`` there.
+    """
+    continuous = isinstance(task, Task) and isinstance(task.action_space, gym.spaces.Box)
+    return Path(logdir) / task.name / (f"{method}{CONTINUOUS}" if continuous else method)
 
 
 def content_hash(about: dict[str, Any]) -> str | None:

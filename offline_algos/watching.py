@@ -127,7 +127,7 @@ def judge_again(
     }
     judge = report.test_in_gym if isinstance(task, GymTask) else report.test_on_market
     tested, shown, curves = judge(policies, checkpoint.origin, task)
-    parent = Path(args.logdir) / task.name / checkpoint.method
+    parent = runner.folder_of(args.logdir, checkpoint.method, task)
     directory = runner.new_directory(parent, f"evaluation-{datetime.now():%Y%m%d-%H%M%S}")
     result = {
         "format_version": FORMAT_VERSION,
