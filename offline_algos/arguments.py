@@ -211,8 +211,9 @@ def add_evaluation(parser: ArgumentParser, *, online: bool = False) -> None:
     )
 
 
-def add_run(parser: ArgumentParser) -> None:
+def add_run(parser: ArgumentParser, *, online: bool = False) -> None:
     """Add the flags of a run: where it writes and on what it computes."""
+    longer = "" if online else ", with a larger --epoch also with one that has ended"
     group = parser.add_argument_group("run")
     group.add_argument(
         "--logdir",
@@ -224,7 +225,7 @@ def add_run(parser: ArgumentParser) -> None:
         "--resume",
         action="store_true",
         help="go on with the newest interrupted run of this task, method and seed below --logdir, "
-        "bit for bit, after its last whole epoch; give the same flags",
+        f"bit for bit, after its last whole epoch; give the same flags{longer}",
     )
     group.add_argument(
         "--logger",

@@ -118,6 +118,11 @@ def read_training(path: str | os.PathLike[str]) -> dict[str, Any]:
     return made
 
 
+def epochs(content: dict[str, Any]) -> int:
+    """How many epochs were done when a training state was saved."""
+    return int(content["trainer"]["_epoch"])
+
+
 def check_arguments(path: Path, recorded: dict[str, Any], arguments: dict[str, Any]) -> None:
     """Refuse to go on with other flags than a run began with.
 

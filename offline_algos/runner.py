@@ -27,7 +27,7 @@ from offline_algos.preparation import Learning, Setup
 from offline_algos.tasks import Task
 from offline_algos.training_log import TrainingLog
 
-CONTINUOUS = "-continuous"
+CONTINUOUS, RESULT = "-continuous", "result.json"
 
 
 @dataclass(frozen=True)
@@ -124,24 +124,37 @@ def _not_writable(directory: Path, error: OSError) -> ValueError:
 
 
 def _unfinished(parent: Path, args: argparse.Namespace, source: str | None) -> Path:
-    """The newest run with these flags and data that has a state but no result."""
-    found = [
-        path
-        for path in parent.glob(f"seed{args.seed}-*/{resume.FILE}")
-        if not (path.parent / "result.json").exists()
-    ]
-    if not found:
+    """The newest run with these flags and data that was interrupted or has epochs yet to do.
+
+    One that was interrupted goes first.
+    """
+    states = list(parent.glob(f"seed{args.seed}-*/{resume.FILE}"))
+    states.sort(key=lambda path: (_ended(path), -path.stat().st_mtime))
+    if not states:
         raise ValueError(
             f"--resume: no interrupted run with seed {args.seed} below {parent}. Start one without "
             "the flag."
         )
-    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     given = json.loads(json.dumps(vars(args))) | {resume.SOURCE: source}
-    for path in found:
-        if not resume.differing(resume.read_training(path)["arguments"], given):
+    done = None
+    for path in states:
+        content = resume.read_training(path)
+        if resume.differing(content["arguments"], given):
+            continue
+        if not _ended(path) or resume.epochs(content) < args.epoch:
             return path.parent
-    resume.check_arguments(found[0], resume.read_training(found[0])["arguments"], given)
-    raise AssertionError("unreachable")
+        done = done or (path.parent, resume.epochs(content))
+    if done is None:
+        resume.check_arguments(states[0], resume.read_training(states[0])["arguments"], given)
+    assert done is not None
+    raise ValueError(
+        f"--resume: no interrupted run with seed {args.seed}, and {done[0]} has ended after its "
+        f"{done[1]} epochs. A larger --epoch goes on with it."
+    )
+
+
+def _ended(state: Path) -> bool:
+    return (state.parent / RESULT).exists()
 
 
 def trainer_params(
@@ -187,6 +200,8 @@ def train(trainer: OfflineTrainer, run: Run, actor: Actor) -> None:
         trainer.reset()
         if run.resumed:
             resume.restore_training(state, trainer, run.log)
+            # what an ended run came to is not that of the longer one
+            (run.directory / RESULT).unlink(missing_ok=True)
             print(f"going on after epoch {run.log.epoch}, {run.log.updates} updates")
         else:  # a disk without room for it is better found now
             resume.save_training(state, trainer, run.log, state_arguments(run.about))
