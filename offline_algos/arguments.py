@@ -81,9 +81,17 @@ def add_training(
     """
     training = parser.add_argument_group("training")
     training.add_argument(
-        "--seed", type=whole(0, LARGEST_SEED), default=0, help="default %(default)s"
+        "--seed",
+        type=whole(0, LARGEST_SEED),
+        default=0,
+        help="of weights, of what is drawn, and of episodes (default %(default)s)",
     )
-    training.add_argument("--epoch", type=whole(1), default=10, help="default %(default)s")
+    training.add_argument(
+        "--epoch",
+        type=whole(1),
+        default=10,
+        help="how often to train and then to validate (default %(default)s)",
+    )
     if not online:
         training.add_argument(
             "--update-per-epoch",
@@ -100,7 +108,12 @@ def add_training(
         f"{'--step-per-epoch' if online else '--update-per-epoch'}: the run stays as long and is "
         "cut into epochs of N",
     )
-    training.add_argument("--batch-size", type=whole(1), default=256, help="default %(default)s")
+    training.add_argument(
+        "--batch-size",
+        type=whole(1),
+        default=256,
+        help="transitions, of dt contexts, a gradient step (default %(default)s)",
+    )
     training.add_argument(
         "--lr", type=number(0, positive=True), default=lr, help="learning rate, default %(default)s"
     )
@@ -258,9 +271,19 @@ def add_run(parser: ArgumentParser, *, online: bool = False) -> None:
 
 def add_discount(group: Group, *, n_step: bool = False) -> None:
     """Add ``--gamma`` and, for methods that have targets of several rewards, ``--n-step``."""
-    group.add_argument("--gamma", type=number(0.0, 1.0), default=0.99, help="default %(default)s")
+    group.add_argument(
+        "--gamma",
+        type=number(0.0, 1.0),
+        default=0.99,
+        help="what the next step's reward counts for (default %(default)s)",
+    )
     if n_step:
-        group.add_argument("--n-step", type=whole(1), default=1, help="default %(default)s")
+        group.add_argument(
+            "--n-step",
+            type=whole(1),
+            default=1,
+            help="rewards in a target before a value stands for the rest (default %(default)s)",
+        )
 
 
 def add_tau(group: Group) -> None:

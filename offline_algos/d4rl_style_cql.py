@@ -88,7 +88,10 @@ def _add_conservatism(parser: command_line.ArgumentParser) -> None:
         "(default %(default)s)",
     )
     group.add_argument(
-        "--lagrange-threshold", type=number(0.0), default=10.0, help="default %(default)s"
+        "--lagrange-threshold",
+        type=number(0.0),
+        default=10.0,
+        help="what --with-lagrange keeps the weighted term at (default %(default)s)",
     )
     group.add_argument(
         "--cql-alpha-lr",
