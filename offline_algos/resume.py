@@ -12,10 +12,10 @@ import torch
 from tianshou.trainer import OffPolicyTrainer, Trainer
 from tianshou.utils import MovAvg
 
+from offline_algos.checkpoint import TRAINING_FORMAT as FORMAT
 from offline_algos.checkpoint import CheckpointError, write_tensors
 from offline_algos.training_log import TrainingLog
 
-FORMAT = "offline_algos training state"
 FORMAT_VERSION = 2
 FILE = "training.pth"
 COUNTERS = (

@@ -65,6 +65,11 @@ def use_checkpoint(args: argparse.Namespace, script: str) -> None:
     """
     preparation.seed_everything(args.seed, args.threads)
     checkpoint = open_checkpoint(args, script)
+    if args.num_test_envs is not None and checkpoint.origin.task in TASKS:
+        raise CheckpointError(
+            f"--num-test-envs {args.num_test_envs}: episodes are counted in other tasks, and a "
+            "market's test period is passed once. Leave it out."
+        )
     if args.num_test_envs is None:
         assert checkpoint.origin.evaluation is not None
         args.num_test_envs = checkpoint.origin.evaluation.get("episodes", 1)

@@ -161,6 +161,18 @@ def test_a_window_needs_a_display(il_run, capsys, monkeypatch):
     assert "display" in error and "--render FILE draws a picture" in error
 
 
+@pytest.mark.parametrize("mode", ["--watch", "--eval-only"])
+def test_a_market_has_no_number_of_episodes(mode, il_run, capsys):
+    flags = (mode, "--resume-path", il_run, "--num-test-envs", "3")
+    assert "--num-test-envs 3: " in trained.refusal(capsys, "atari_style_il", *flags)
+
+
+def test_the_state_of_a_training_is_no_policy(il_run, capsys):
+    flags = ("--eval-only", "--resume-path", il_run / "training.pth")
+    error = trained.refusal(capsys, "atari_style_il", *flags)
+    assert "the state that --resume goes on from" in error and "policy.pth" in error
+
+
 def test_watching_another_task(cart_run, tmp_path, capsys):
     expected = result_of(cart_run)["test"]["best"]["returns"]
     flags = ("--resume-path", cart_run)
