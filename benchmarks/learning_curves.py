@@ -16,6 +16,7 @@ import numpy.typing as npt
 
 from benchmarks.method_tables import T_VALUES
 from offline_algos.loggers import PROGRESS
+from offline_algos.runner import CONTINUOUS
 
 RESULT = "result.json"
 EVENTS = "events.out.tfevents.*"
@@ -33,7 +34,7 @@ class Run(NamedTuple):
 
     Attributes:
         task: The environment's id.
-        method: As the scripts call it.
+        method: As the scripts call it; of continuous actions in a market with `CONTINUOUS`.
         seed: Its seed.
         points: (step, validation return), the first of the untrained policy.
         online: Whether steps are those of the environment; else gradient steps.
@@ -118,13 +119,22 @@ def _read(directory: Path, folder: Path) -> Run:
     comparable = "market" not in result.get("evaluation", {})
     return Run(
         task=result.get("task") or (parents.name if task == "." else task),
-        method=result.get("method", directory.parent.name),
+        method=_method(result) or directory.parent.name,
         seed=_seed(directory) or 0,
         points=points,
         online=online,
         behaviour=result.get("behavior_return") if comparable else None,
         directory=directory,
     )
+
+
+def _method(result: dict[str, Any]) -> str | None:
+    """The last part of `runner.folder_of`, also for a run that lies elsewhere."""
+    if "method" not in result:
+        return None
+    market = "market" in result.get("evaluation", {})
+    continuous = market and "n" not in result.get("action_space", {"n": None})
+    return result["method"] + CONTINUOUS * continuous
 
 
 def _events(directory: Path) -> tuple[Points, bool]:

@@ -6,3 +6,5 @@ scripted policy and writes Tianshou's HDF5 layout, `data_tools.hdf5` reads it ba
 `data_tools.describe` says what is inside either kind of file, and `data_tools.convert` goes between
 that layout and other packages' formats.
 """
+
+import data_tools.early_interrupts  # noqa: F401 - for ``python -m``

@@ -12,12 +12,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
 
+from data_tools import early_interrupts
+
 BAD_INPUT = 2
 INTERRUPTED = 130
 # A full disk, a used-up quota, a file larger than is allowed.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-# A closed terminal sends SIGHUP, where there is one.
-TERMINATIONS = tuple(getattr(signal, n) for n in ("SIGTERM", "SIGHUP") if hasattr(signal, n))
+TERMINATIONS = early_interrupts.TERMINATIONS
 
 
 class CommandLineError(ValueError):
@@ -132,6 +133,7 @@ def sure_interrupts() -> Iterator[Callable[[], None]]:
 
 def terminate_cleanly() -> None:
     """Let SIGTERM and SIGHUP unwind the stack, so that temporary files go as after Ctrl-C."""
+    early_interrupts.remove()
 
     def leave(number: int, frame: object) -> None:
         raise SystemExit(128 + number)

@@ -106,7 +106,8 @@ def fetch_and_convert(
             f"--run-id {run_id} --shard-id {shard_id}: expected 1 to 5 and 0 to {shards - 1}."
         )
     name = shard_name(run_id, shard_id, shards)
-    shard, buffer = Path(dataset_dir) / task / name, Path(buffer_dir) / task / f"{name}.hdf5"
+    shard = Path(dataset_dir).expanduser() / task / name
+    buffer = Path(buffer_dir).expanduser() / task / f"{name}.hdf5"
     if buffer.exists() and not overwrite:
         raise DatasetError(f"{buffer} exists. Pass --overwrite to replace it.")
     for folder in (shard.parent, buffer.parent):
@@ -124,7 +125,7 @@ def _parser() -> ArgumentParser:
     parser = ArgumentParser(
         prog="python -m data_tools.convert_rl_unplugged_atari", description=__doc__
     )
-    (dataset, buffer) = (os.environ.get(name) or os.path.expanduser(path) for name, path in FOLDERS)
+    (dataset, buffer) = (os.environ.get(name) or path for name, path in FOLDERS)
     # fmt: off
     add = parser.add_argument
     add("--task", required=True, help="the game, such as Breakout")

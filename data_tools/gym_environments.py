@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
+import re
+import sys
 from typing import Any
 
 import gymnasium as gym
@@ -52,8 +54,34 @@ def is_atari(task: str) -> bool:
     return str(gym.spec(task).entry_point).startswith("ale_py")
 
 
+def quiet_mujoco() -> None:
+    """Let MuJoCo say on standard error, once each, what a user can do something about.
+
+    Left to itself it says at every environment that Gymnasium's models use a deprecated attribute,
+    and also writes that into a file MUJOCO_LOG.TXT in the current folder.
+    """
+    if importlib.util.find_spec("mujoco") is None:
+        return  # whoever makes the task is told
+    import mujoco
+
+    if mujoco.get_mju_user_warning() is None:
+        mujoco.set_mju_user_warning(_mujoco_warning)
+
+
+def _mujoco_warning(text: str) -> None:
+    kind = re.sub(r"[\d.]+", "", text)  # an unstable simulation says at what time it became so
+    if "is deprecated" not in text and kind not in _MUJOCO_SAID:
+        _MUJOCO_SAID.add(kind)
+        print(f"MuJoCo: {text}", file=sys.stderr)
+
+
+_MUJOCO_SAID: set[str] = set()
+
+
 def _make(task: str, shape: tuple[int, ...] | None, arguments: dict[str, Any]) -> gym.Env[Any, Any]:
     gray = is_atari(task) and shape is not None and shape[-1] > COLOURS
+    if "mujoco" in str(gym.spec(task).entry_point):
+        quiet_mujoco()
     env = gym.make(task, **(({"frameskip": 1} if gray else {}) | arguments))
     if shape is None:
         return env

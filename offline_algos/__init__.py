@@ -3,3 +3,5 @@
 One script a method, one page each; what the scripts share is plain functions in the other modules.
 `offline_algos.checkpoint.load_policy` opens what they save.
 """
+
+import data_tools.early_interrupts  # noqa: F401 - for ``python -m``

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import torch
 
 from data_tools.command_line import ArgumentParser
-from data_tools.d4rl_tasks import default_folder
+from data_tools.d4rl_tasks import FOLDER, FOLDER_VARIABLE
 from data_tools.environment import environment_help
 from offline_algos import reward_scaling, sampling
 from offline_algos.encoders import ENCODERS
@@ -49,8 +49,8 @@ def training_parser(
         data.add_argument(
             "--dataset-dir",
             metavar="FOLDER",
-            default=default_folder(),
-            help="where D4RL's files are (default %(default)s)",
+            help=f"where D4RL's files are (default: {FOLDER}, or what the environment variable "
+            f"{FOLDER_VARIABLE} says)",
         )
     data.add_argument("--task", help="environment id (default: the one the dataset was made in)")
     sampling.add_source(data)
@@ -84,9 +84,17 @@ def add_training(
     """
     training = parser.add_argument_group("training")
     training.add_argument(
-        "--seed", type=whole(0, LARGEST_SEED), default=0, help="default %(default)s"
+        "--seed",
+        type=whole(0, LARGEST_SEED),
+        default=0,
+        help="of weights, of what is drawn, and of episodes (default %(default)s)",
     )
-    training.add_argument("--epoch", type=whole(1), default=10, help="default %(default)s")
+    training.add_argument(
+        "--epoch",
+        type=whole(1),
+        default=10,
+        help="how often to train and then to validate (default %(default)s)",
+    )
     if not online:
         training.add_argument(
             "--update-per-epoch",
@@ -103,7 +111,12 @@ def add_training(
         f"{'--step-per-epoch' if online else '--update-per-epoch'}: the run stays as long and is "
         "cut into epochs of N",
     )
-    training.add_argument("--batch-size", type=whole(1), default=256, help="default %(default)s")
+    training.add_argument(
+        "--batch-size",
+        type=whole(1),
+        default=256,
+        help="transitions, of dt contexts, a gradient step (default %(default)s)",
+    )
     training.add_argument(
         "--lr", type=number(0, positive=True), default=lr, help="learning rate, default %(default)s"
     )
@@ -214,19 +227,21 @@ def add_evaluation(parser: ArgumentParser, *, online: bool = False) -> None:
     )
 
 
-def add_run(parser: ArgumentParser) -> None:
+def add_run(parser: ArgumentParser, *, online: bool = False) -> None:
     """Add the flags of a run: where it writes and on what it computes."""
+    longer = "" if online else ", with a larger --epoch also with one that has ended"
     group = parser.add_argument_group("run")
     group.add_argument(
         "--logdir",
         default="log",
-        help="results go to <logdir>/<task>/<method>/seed<seed>-<time> (default %(default)s)",
+        help="results go to <logdir>/<task>/<method>/seed<seed>-<time>, of continuous actions in a "
+        "market to <method>-continuous (default %(default)s)",
     )
     group.add_argument(
         "--resume",
         action="store_true",
         help="go on with the newest interrupted run of this task, method and seed below --logdir, "
-        "bit for bit, after its last whole epoch; give the same flags",
+        f"bit for bit, after its last whole epoch; give the same flags{longer}",
     )
     group.add_argument(
         "--logger",
@@ -259,9 +274,19 @@ def add_run(parser: ArgumentParser) -> None:
 
 def add_discount(group: Group, *, n_step: bool = False) -> None:
     """Add ``--gamma`` and, for methods that have targets of several rewards, ``--n-step``."""
-    group.add_argument("--gamma", type=number(0.0, 1.0), default=0.99, help="default %(default)s")
+    group.add_argument(
+        "--gamma",
+        type=number(0.0, 1.0),
+        default=0.99,
+        help="what the next step's reward counts for (default %(default)s)",
+    )
     if n_step:
-        group.add_argument("--n-step", type=whole(1), default=1, help="default %(default)s")
+        group.add_argument(
+            "--n-step",
+            type=whole(1),
+            default=1,
+            help="rewards in a target before a value stands for the rest (default %(default)s)",
+        )
 
 
 def add_tau(group: Group) -> None:

@@ -11,6 +11,8 @@ where the imitator G learns the data's actions beside the values.
 
 from __future__ import annotations
 
+import data_tools.early_interrupts  # noqa: F401 - before what takes seconds to import
+
 import argparse
 import sys
 from collections.abc import Sequence

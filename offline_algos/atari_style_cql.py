@@ -11,6 +11,8 @@ which pushes down the value of actions that the data does not show.
 
 from __future__ import annotations
 
+import data_tools.early_interrupts  # noqa: F401 - before what takes seconds to import
+
 import argparse
 import sys
 from collections.abc import Sequence

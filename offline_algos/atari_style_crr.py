@@ -11,6 +11,8 @@ where f is exp(A / beta), an indicator of A > 0, or 1.
 
 from __future__ import annotations
 
+import data_tools.early_interrupts  # noqa: F401 - before what takes seconds to import
+
 import argparse
 import sys
 from collections.abc import Sequence

@@ -23,6 +23,7 @@ from offline_algos.normalisation import Normaliser
 
 FORMAT = "offline_algos policy"
 FORMAT_VERSION = 3
+TRAINING_FORMAT = "offline_algos training state"  # what `resume` writes
 
 
 # An actor's kind -> the module and the class; a module is read when a file needs it.
@@ -180,6 +181,11 @@ def load_policy(path: str | os.PathLike[str], device: str = "cpu") -> TrainedPol
             f"{path} cannot be read as a checkpoint ({type(error).__name__}): damaged, or of "
             "another program. Expected a policy.pth or last.pth."
         ) from error
+    if isinstance(content, dict) and content.get("format") == TRAINING_FORMAT:
+        raise CheckpointError(
+            f"{path} is the state that --resume goes on from, which does not act. Expected the "
+            "policy.pth or last.pth beside it."
+        )
     if not isinstance(content, dict) or content.get("format") != FORMAT:
         raise CheckpointError(
             f"{path} was not written by offline_algos. Expected a policy.pth or last.pth."

@@ -14,6 +14,8 @@ arXiv:2303.05479).
 
 from __future__ import annotations
 
+import data_tools.early_interrupts  # noqa: F401 - before what takes seconds to import
+
 import argparse
 import math
 import sys
@@ -106,7 +108,10 @@ def _add_conservatism(parser: command_line.ArgumentParser) -> None:
         "(default %(default)s)",
     )
     group.add_argument(
-        "--lagrange-threshold", type=number(0.0), default=10.0, help="default %(default)s"
+        "--lagrange-threshold",
+        type=number(0.0),
+        default=10.0,
+        help="what --with-lagrange keeps the weighted term at (default %(default)s)",
     )
     group.add_argument(
         "--cql-alpha-lr",

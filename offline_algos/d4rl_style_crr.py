@@ -9,6 +9,8 @@ Behaviour cloning that imitates an action the more, the better it is than the po
 
 from __future__ import annotations
 
+import data_tools.early_interrupts  # noqa: F401 - before what takes seconds to import
+
 import argparse
 import sys
 from collections.abc import Sequence

@@ -12,6 +12,8 @@ is reached leaves nothing to go. Give targets for the length that is evaluated.
 
 from __future__ import annotations
 
+import data_tools.early_interrupts  # noqa: F401 - before what takes seconds to import
+
 import argparse
 import sys
 from collections.abc import Sequence

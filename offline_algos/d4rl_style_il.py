@@ -5,6 +5,8 @@ python d4rl_style_il.py --load-buffer-name trades.hdf5
 
 from __future__ import annotations
 
+import data_tools.early_interrupts  # noqa: F401 - before what takes seconds to import
+
 import argparse
 import sys
 from collections.abc import Sequence

@@ -10,6 +10,8 @@ is ever valued; the policy imitates actions with weights
 
 from __future__ import annotations
 
+import data_tools.early_interrupts  # noqa: F401 - before what takes seconds to import
+
 import argparse
 import sys
 from collections.abc import Sequence

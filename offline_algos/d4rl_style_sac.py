@@ -13,6 +13,8 @@ paper's.
 
 from __future__ import annotations
 
+import data_tools.early_interrupts  # noqa: F401 - before what takes seconds to import
+
 import argparse
 import math
 import sys

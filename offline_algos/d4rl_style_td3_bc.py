@@ -9,6 +9,8 @@ TD3 (Fujimoto et al. 2018, arXiv:1802.09477) whose actor also stays near the dat
 
 from __future__ import annotations
 
+import data_tools.early_interrupts  # noqa: F401 - before what takes seconds to import
+
 import argparse
 import sys
 from collections.abc import Sequence

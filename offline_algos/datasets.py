@@ -15,7 +15,7 @@ from tianshou.data import ReplayBuffer
 from data_tools.buffers import TensorReplayBuffer
 from data_tools.content import content_hash
 from data_tools.d4rl import read_d4rl
-from data_tools.d4rl_tasks import find_file, task_of
+from data_tools.d4rl_tasks import default_folder, find_file, task_of
 from data_tools.environment import parse_env_arguments
 from data_tools.hdf5 import DatasetError
 from offline_algos.origin import Origin
@@ -73,7 +73,13 @@ def open_dataset(args: argparse.Namespace, *, continuous: bool = False) -> Datas
     """
     name = getattr(args, "expert_data_task", None)  # only where actions are continuous
     mmap = bool(getattr(args, "mmap", False))
+    folder = getattr(args, "dataset_dir", None)
     if name is None:
+        if folder is not None:
+            raise DatasetError(
+                "--dataset-dir is where --expert-data-task NAME looks, and --load-buffer-name "
+                "names a file. Leave it out."
+            )
         given = parse_env_arguments(getattr(args, "env", []), getattr(args, "env_config", None))
         return load_dataset(
             args.load_buffer_name,
@@ -88,7 +94,7 @@ def open_dataset(args: argparse.Namespace, *, continuous: bool = False) -> Datas
             f"out with --expert-data-task {name}."
         )
     task = args.task or task_of(name)
-    path = str(find_file(name, args.dataset_dir))
+    path = str(find_file(name, folder or default_folder()))
     registered = gym.registry.get(task)
     limit = registered.max_episode_steps if registered is not None else None
     buffer, facts = read_d4rl(path, time_limit=limit)

@@ -14,6 +14,16 @@ from offline_algos.showing import WINDOW
 
 # What belongs to --watch, with the value that it has where it was not given.
 OF_WATCH = ("eps_test", "buffer_size", "save_buffer_name", "overwrite", "render")
+# What a checkpoint is used with: always, where it is judged, and in each way of using it. Flags
+# that `_check_mode` or `recording` have a message of their own for are here as well.
+ALWAYS = ("resume_path", "eval_only", "watch", "resume", "task", "seed", "device", "threads",
+          "env", "env_config", "target_return", *OF_WATCH)  # fmt: skip
+JUDGED = ("test_market", "test_start", "test_end", "allow_overlap", "num_test_envs")
+USED = {
+    "--eval-only": (*ALWAYS, *JUDGED, "logdir"),
+    "--watch": (*ALWAYS, *JUDGED),
+    "--save-buffer-name": (*ALWAYS, "test_market", "test_start", "test_end"),
+}
 
 
 def run_script(
@@ -52,11 +62,13 @@ def _dispatch(
         return
     for given in (*parser._actions, *parser._mutually_exclusive_groups):
         given.required = False  # no data is needed where nothing is trained
+    given_flags = _given(parser, argv)
     # None where it is not given: then a checkpoint says what it was, and a script's own default
     # for a flag of this module has no part in it
     args = parser.parse_args(argv, argparse.Namespace(num_test_envs=None, task=None))
     vars(args).update(vars(mode))
     _check_mode(args)
+    _refuse_unused(args, given_flags)
     from offline_algos import watching
 
     watching.use_checkpoint(args, Path(train.__code__.co_filename).stem)
@@ -118,6 +130,33 @@ def _add_flags(parser: ArgumentParser) -> list[str]:
     )
     add("--overwrite", action="store_true", help="replace an existing dataset")  # fmt: skip
     return added
+
+
+def _given(parser: ArgumentParser, argv: Sequence[str] | None) -> dict[str, str]:
+    """The flags that a command line has: their names in parsed arguments, and their spelling."""
+    spelled = {action.dest: action.option_strings[-1] for action in parser._actions}
+    # argparse leaves alone what a namespace has, so None stays where no flag is given
+    args = parser.parse_args(argv, argparse.Namespace(**dict.fromkeys(spelled)))
+    return {name: flag for name, flag in spelled.items() if getattr(args, name, None) is not None}
+
+
+def _refuse_unused(args: argparse.Namespace, given: dict[str, str]) -> None:
+    """Refuse flags that say how to train, where a checkpoint is used: they would do nothing.
+
+    Raises:
+        CommandLineError: Some were given.
+    """
+    mode = "--watch" if args.watch else "--eval-only"
+    if args.save_buffer_name is not None:
+        mode = "--save-buffer-name"
+    unused = [flag for name, flag in given.items() if name not in USED[mode]]
+    if unused:
+        one = len(unused) == 1
+        raise CommandLineError(
+            f"{', '.join(unused)}: {mode} uses a checkpoint as it was trained, and "
+            f"{'this flag has' if one else 'these flags have'} no part in that. Leave "
+            f"{'it' if one else 'them'} out"
+        )
 
 
 def _spelled(name: str) -> str:

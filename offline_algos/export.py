@@ -8,13 +8,16 @@ this package nor the statistics of the data:
     onnxruntime.InferenceSession("policy.onnx").run(None, {"observations": observations})[0]
 
 Observations are float32 (n, D), for any n, of images the pixels, 0 to 255; actions are int64 (n,),
-or float32 (n, A) of the environment's box. What is written was loaded again before and gave the
-policy's own actions.
+or float32 (n, A) of the environment's box. A Decision Transformer remembers its episode and a file
+cannot: it takes the last K timesteps, padded on the left, as "observations" (n, K, D), "actions",
+"returns_to_go", "timesteps" and "mask" (n, K), and gives "action" (n,); `stateless` says more, and
+docs/methods/dt.md has the loop. K and the return to ask for are in the file's "about".
+
+What is written was loaded again before and gave the policy's own actions.
 """
 
 from __future__ import annotations
 
-import copy
 import importlib.util
 import io
 import json
@@ -32,8 +35,8 @@ import torch
 
 from data_tools import command_line
 from data_tools.files import replacing
-from offline_algos.actors import Actor
 from offline_algos.checkpoint import TrainedPolicy, load_policy
+from offline_algos.stateless import Stateless, stateless
 
 SAME = "it acts as the policy does"
 INSTALL = "python -m pip install 'gym-trade[export]'"
@@ -44,7 +47,8 @@ CHECKED_ROWS, CHECKED_NUMBERS = 1024, 4_000_000
 # Another runtime adds in another order: two actions of nearly one value may change places.
 TOLERANCE, TIED_ROWS = 1e-4, 0.01
 
-Run = Callable[[npt.NDArray[np.float32]], npt.NDArray[np.generic]]
+Arrays = dict[str, npt.NDArray[np.generic]]
+Run = Callable[[Arrays], npt.NDArray[np.generic]]
 
 
 class ExportError(ValueError):
@@ -54,8 +58,8 @@ class ExportError(ValueError):
 def export_onnx(policy: TrainedPolicy, path: str | os.PathLike[str]) -> bool:
     """Write a policy as an ONNX model, whole or not at all.
 
-    Its input is "observations", float32 (n, D), its output "actions". Method, task, layout and
-    action space are JSON in its metadata, as "about".
+    Its inputs and its output are called as in `stateless`. Method, task, layout and action space
+    are JSON in its metadata, as "about".
 
     Args:
         policy: What `load_policy` returns.
@@ -71,23 +75,24 @@ def export_onnx(policy: TrainedPolicy, path: str | os.PathLike[str]) -> bool:
     missing = [name for name in ("onnx", "onnxscript") if importlib.util.find_spec(name) is None]
     if missing:
         raise ExportError(f"ONNX files are made by {' and '.join(missing)}: {INSTALL}")
-    actor = _exportable(policy)
+    module = _exportable(policy)
+    examples, rows = module.examples(2), torch.export.Dim("n")
     with _quiet():
         program = torch.onnx.export(
-            actor,
-            (_observations(actor, rows=2),),
+            module,
+            tuple(examples.values()),
             dynamo=True,
-            input_names=["observations"],
-            output_names=["actions"],
-            dynamic_shapes=({0: torch.export.Dim("n")},),
+            input_names=list(examples),
+            output_names=[module.output],
+            dynamic_shapes=tuple({0: rows} for _ in examples),
             verbose=False,
         )
         assert program is not None
-        program.model.metadata_props["about"] = _about(policy)
+        program.model.metadata_props["about"] = _about(policy, module)
         content = program.model_proto.SerializeToString()
     checked = importlib.util.find_spec("onnxruntime") is not None
     if checked:
-        _check(actor, _onnx_run(content), path)
+        _check(module, _onnx_run(content), path)
     _write(path, content)
     return checked
 
@@ -96,14 +101,14 @@ def _onnx_run(content: bytes) -> Run:
     import onnxruntime
 
     session = onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-    return lambda observations: session.run(None, {"observations": observations})[0]
+    return lambda inputs: session.run(None, inputs)[0]
 
 
 def export_torchscript(policy: TrainedPolicy, path: str | os.PathLike[str]) -> None:
     """Write a policy as TorchScript, for the CPU, whole or not at all.
 
-    ``torch.jit.load(path)``, or its like in C++, takes observations and returns actions. Method,
-    task, layout and action space are its extra file "about.json".
+    ``torch.jit.load(path)``, or its like in C++, takes the inputs that `stateless` says, in its
+    order. Method, task, layout and action space are its extra file "about.json".
 
     Args:
         policy: What `load_policy` returns.
@@ -113,54 +118,52 @@ def export_torchscript(policy: TrainedPolicy, path: str | os.PathLike[str]) -> N
         ExportError: The policy cannot be exported, the file cannot be written, or it gives other
             actions.
     """
-    actor, made = _exportable(policy), io.BytesIO()
+    module, made = _exportable(policy), io.BytesIO()
+
+    def run(inputs: Arrays) -> npt.NDArray[np.generic]:
+        actions: torch.Tensor = loaded(*map(torch.as_tensor, inputs.values()))
+        return actions.numpy()
+
     with _quiet(), torch.no_grad():
-        traced = torch.jit.trace(actor, _observations(actor, rows=2), check_trace=False)
-        torch.jit.save(traced, made, _extra_files={"about.json": _about(policy)})
+        traced = torch.jit.trace(module, tuple(module.examples(2).values()), check_trace=False)
+        torch.jit.save(traced, made, _extra_files={"about.json": _about(policy, module)})
         made.seek(0)
         loaded = torch.jit.load(made)
-        _check(actor, lambda observations: loaded(torch.as_tensor(observations)).numpy(), path)
+        _check(module, run, path)
     _write(path, made.getvalue())
 
 
-def _exportable(policy: TrainedPolicy) -> Actor:
+def _exportable(policy: TrainedPolicy) -> Stateless:
     """A copy of the actor on the CPU.
 
     Raises:
         ExportError: It remembers an episode, which a file cannot, or its weights are not finite.
     """
     actor = policy.actor
-    if getattr(actor, "stateful", False) or type(actor).begin is not Actor.begin:
+    module = stateless(actor)
+    if module is None:
         raise ExportError(
             f"a policy of the kind {actor.kind!r} remembers its episode, and an exported file maps "
             "one observation to one action. Run it with offline_algos.checkpoint.load_policy."
         )
     if not all(bool(torch.isfinite(values).all()) for values in actor.parameters()):
         raise ExportError("the policy has weights that are not finite: its training has diverged.")
-    return copy.deepcopy(actor).cpu().eval()
+    return module
 
 
-def _observations(actor: Actor, rows: int = CHECKED_ROWS) -> torch.Tensor:
-    """Random observations around the normaliser's mean, float32 (rows or fewer, D)."""
-    normaliser = actor.normaliser
-    rows = min(rows, max(CHECKED_NUMBERS // normaliser.mean.numel(), 8))
-    generator = torch.Generator().manual_seed(0)
-    noise = torch.randn(rows, *normaliser.mean.shape, generator=generator)
-    noise[::4] *= 10.0  # beyond the normaliser's limit as well
-    return (normaliser.mean + normaliser.std * noise).float()
+def _about(policy: TrainedPolicy, module: Stateless) -> str:
+    known = {key: policy.about[key] for key in ABOUT if key in policy.about}
+    return json.dumps(known | module.facts())
 
 
-def _about(policy: TrainedPolicy) -> str:
-    return json.dumps({key: policy.about[key] for key in ABOUT if key in policy.about})
-
-
-def _check(actor: Actor, run: Run, path: str | os.PathLike[str]) -> None:
-    """Refuse a file that acts otherwise than the actor, for batches of several sizes."""
-    observations = _observations(actor)
+def _check(module: Stateless, run: Run, path: str | os.PathLike[str]) -> None:
+    """Refuse a file that acts otherwise than the policy, for batches of several sizes."""
+    numbers = module.examples(1)["observations"].numel()
+    examples = module.examples(min(CHECKED_ROWS, max(CHECKED_NUMBERS // numbers, 8)))
     with torch.no_grad():
-        expected = actor(observations).numpy()
-    given = observations.numpy()
-    actions = np.concatenate([run(part) for part in np.split(given, (1, 4))])
+        expected = module(*examples.values()).numpy()
+    batches = zip(*(np.split(values.numpy(), (1, 4)) for values in examples.values()), strict=True)
+    actions = np.concatenate([run(dict(zip(examples, part, strict=True))) for part in batches])
     if actions.shape != expected.shape or actions.dtype != expected.dtype:
         raise ExportError(
             f"{path} is not written: its actions are {actions.dtype} {actions.shape}, the "
@@ -170,7 +173,7 @@ def _check(actor: Actor, run: Run, path: str | os.PathLike[str]) -> None:
     differing = int((~close.reshape(len(close), -1).all(1)).sum())
     if differing > TIED_ROWS * len(close):
         raise ExportError(
-            f"{path} is not written: for {differing} of {len(close)} random observations its "
+            f"{path} is not written: for {differing} of {len(close)} random {module.noun} its "
             "actions are not the policy's."
         )
 

@@ -43,7 +43,7 @@ def online_parser(
     training = add_training(parser, lr=lr, hidden_sizes=(256, 256), online=True)
     add_norm_reward(training, default=None)
     add_evaluation(parser, online=True)
-    add_run(parser)
+    add_run(parser, online=True)
     return parser
 
 

@@ -12,10 +12,10 @@ import torch
 from tianshou.trainer import OffPolicyTrainer, Trainer
 from tianshou.utils import MovAvg
 
+from offline_algos.checkpoint import TRAINING_FORMAT as FORMAT
 from offline_algos.checkpoint import CheckpointError, write_tensors
 from offline_algos.training_log import TrainingLog
 
-FORMAT = "offline_algos training state"
 FORMAT_VERSION = 2
 FILE = "training.pth"
 COUNTERS = (
@@ -119,6 +119,11 @@ def read_training(path: str | os.PathLike[str]) -> dict[str, Any]:
         )
     made: dict[str, Any] = content
     return made
+
+
+def epochs(content: dict[str, Any]) -> int:
+    """How many epochs were done when a training state was saved."""
+    return int(content["trainer"]["_epoch"])
 
 
 def check_arguments(path: Path, recorded: dict[str, Any], arguments: dict[str, Any]) -> None:

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import gymnasium as gym
 from tianshou.trainer import OfflineTrainer, OfflineTrainerParams
 
 from data_tools.command_line import INTERRUPTED
@@ -20,9 +21,13 @@ from offline_algos import resume, sampling
 from offline_algos.actors import Actor
 from offline_algos.checkpoint import save_policy
 from offline_algos.compilation import compile_networks
+from offline_algos.gym_task import GymTask
 from offline_algos.loggers import Progress, make_logger
 from offline_algos.preparation import Learning, Setup
+from offline_algos.tasks import Task
 from offline_algos.training_log import TrainingLog
+
+CONTINUOUS, RESULT = "-continuous", "result.json"
 
 
 @dataclass(frozen=True)
@@ -30,7 +35,7 @@ class Run:
     """One training run: where it writes and what it knows about itself.
 
     Attributes:
-        directory: ``<logdir>/<task>/<method>/seed<seed>-<time>``.
+        directory: ``<logdir>/<task>/<method>/seed<seed>-<time>``, see `folder_of`.
         about: What its checkpoints carry.
         log: Losses, validation returns and times.
         resumed: Whether it goes on with one that was interrupted.
@@ -50,7 +55,7 @@ def start_run(method: str, args: argparse.Namespace, setup: Learning) -> Run:
             cannot start.
     """
     task = setup.task
-    parent = Path(args.logdir) / task.name / method
+    parent = folder_of(args.logdir, method, task)
     name = f"seed{args.seed}-{datetime.now():%Y%m%d-%H%M%S}"
     facts = setup.facts()
     source = content_hash(facts)
@@ -70,6 +75,16 @@ def start_run(method: str, args: argparse.Namespace, setup: Learning) -> Run:
     logger = make_logger(args.logger, directory, about)
     progress = Progress(directory) if args.logger == "csv" else None
     return Run(directory, about, TrainingLog(logger, progress=progress), bool(args.resume))
+
+
+def folder_of(logdir: str, method: str, task: Task | GymTask) -> Path:
+    """Where a method's runs go: ``<logdir>/<task>/<method>``.
+
+    A market's actions can be of either kind, and a method may have a script for each: what learns
+    continuous ones goes to ``<method>-continuous`` there.
+    """
+    continuous = isinstance(task, Task) and isinstance(task.action_space, gym.spaces.Box)
+    return Path(logdir) / task.name / (f"{method}{CONTINUOUS}" if continuous else method)
 
 
 def content_hash(about: dict[str, Any]) -> str | None:
@@ -109,24 +124,37 @@ def _not_writable(directory: Path, error: OSError) -> ValueError:
 
 
 def _unfinished(parent: Path, args: argparse.Namespace, source: str | None) -> Path:
-    """The newest run with these flags and data that has a state but no result."""
-    found = [
-        path
-        for path in parent.glob(f"seed{args.seed}-*/{resume.FILE}")
-        if not (path.parent / "result.json").exists()
-    ]
-    if not found:
+    """The newest run with these flags and data that was interrupted or has epochs yet to do.
+
+    One that was interrupted goes first.
+    """
+    states = list(parent.glob(f"seed{args.seed}-*/{resume.FILE}"))
+    states.sort(key=lambda path: (_ended(path), -path.stat().st_mtime))
+    if not states:
         raise ValueError(
             f"--resume: no interrupted run with seed {args.seed} below {parent}. Start one without "
             "the flag."
         )
-    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
     given = json.loads(json.dumps(vars(args))) | {resume.SOURCE: source}
-    for path in found:
-        if not resume.differing(resume.read_training(path)["arguments"], given):
+    done = None
+    for path in states:
+        content = resume.read_training(path)
+        if resume.differing(content["arguments"], given):
+            continue
+        if not _ended(path) or resume.epochs(content) < args.epoch:
             return path.parent
-    resume.check_arguments(found[0], resume.read_training(found[0])["arguments"], given)
-    raise AssertionError("unreachable")
+        done = done or (path.parent, resume.epochs(content))
+    if done is None:
+        resume.check_arguments(states[0], resume.read_training(states[0])["arguments"], given)
+    assert done is not None
+    raise ValueError(
+        f"--resume: no interrupted run with seed {args.seed}, and {done[0]} has ended after its "
+        f"{done[1]} epochs. A larger --epoch goes on with it."
+    )
+
+
+def _ended(state: Path) -> bool:
+    return (state.parent / RESULT).exists()
 
 
 def trainer_params(
@@ -172,6 +200,8 @@ def train(trainer: OfflineTrainer, run: Run, actor: Actor) -> None:
         trainer.reset()
         if run.resumed:
             resume.restore_training(state, trainer, run.log)
+            # what an ended run came to is not that of the longer one
+            (run.directory / RESULT).unlink(missing_ok=True)
             print(f"going on after epoch {run.log.epoch}, {run.log.updates} updates")
         else:  # a disk without room for it is better found now
             resume.save_training(state, trainer, run.log, state_arguments(run.about))

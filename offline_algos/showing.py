@@ -36,8 +36,11 @@ def check_picture(render: str | None, endings: Sequence[str]) -> Path | None:
 
 
 @contextmanager
-def opening_window() -> Iterator[None]:
+def opening_window(picture: Path | None = None) -> Iterator[None]:
     """Turn what toolkits raise without a display into one error.
+
+    Args:
+        picture: The file that is drawn into, where it is not a window that opens.
 
     Raises:
         ValueError: Nothing can be shown here.
@@ -46,9 +49,10 @@ def opening_window() -> Iterator[None]:
         yield
     except Exception as error:  # each toolkit has its own
         reason = (str(error).splitlines() or [type(error).__name__])[0].rstrip(".")
-        raise ValueError(
-            f"--render: {reason}. Without a display, --render FILE draws a picture."
-        ) from error
+        remedy = "--render FILE draws a picture"
+        if picture is not None:  # MuJoCo's renderers; most tasks' need no display
+            remedy = "set MUJOCO_GL=egl or MUJOCO_GL=osmesa where the task is of MuJoCo"
+        raise ValueError(f"--render: {reason}. Without a display, {remedy}.") from error
 
 
 def draw_market(environment: Any, path: Path) -> None:
@@ -82,7 +86,7 @@ def play_episode(
         ValueError: There is no display, or the task cannot be drawn.
     """
     drawn = window or picture is not None
-    with opening_window() if drawn else nullcontext():
+    with opening_window(picture) if drawn else nullcontext():
         mode = "human" if window else "rgb_array" if picture is not None else None
         shown = {} if mode is None else {"render_mode": mode}  # not every task takes the argument
         env = FixedSeed(task.environment(**shown), TEST_SEED + number)

@@ -142,10 +142,13 @@ def open_task(args: argparse.Namespace, origin: Origin) -> Task | GymTask:
         )
     made_in = origin.task or name
     if (name in TASKS) != (made_in in TASKS) or (name not in TASKS and name != made_in):
-        raise ValueError(f"--task {name}, but {origin.noun} was made in {made_in}.")
+        raise ValueError(
+            f"--task {name}, but {origin.noun} was made in {made_in}. Leave --task out."
+        )
     if name in TASKS and TASKS[name].config_class is not TASKS[made_in].config_class:
         raise ValueError(
-            f"--task {name}, but {origin.noun} was made in {made_in}, whose actions are others."
+            f"--task {name}, but {origin.noun} was made in {made_in}, whose actions are "
+            "others. Leave --task out."
         )
     if name not in TASKS:
         return _open_gym_task(args, name, origin)

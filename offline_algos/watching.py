@@ -65,6 +65,11 @@ def use_checkpoint(args: argparse.Namespace, script: str) -> None:
     """
     preparation.seed_everything(args.seed, args.threads)
     checkpoint = open_checkpoint(args, script)
+    if args.num_test_envs is not None and checkpoint.origin.task in TASKS:
+        raise CheckpointError(
+            f"--num-test-envs {args.num_test_envs}: episodes are counted in other tasks, and a "
+            "market's test period is passed once. Leave it out."
+        )
     if args.num_test_envs is None:
         assert checkpoint.origin.evaluation is not None
         args.num_test_envs = checkpoint.origin.evaluation.get("episodes", 1)
@@ -127,7 +132,7 @@ def judge_again(
     }
     judge = report.test_in_gym if isinstance(task, GymTask) else report.test_on_market
     tested, shown, curves = judge(policies, checkpoint.origin, task)
-    parent = Path(args.logdir) / task.name / checkpoint.method
+    parent = runner.folder_of(args.logdir, checkpoint.method, task)
     directory = runner.new_directory(parent, f"evaluation-{datetime.now():%Y%m%d-%H%M%S}")
     result = {
         "format_version": FORMAT_VERSION,

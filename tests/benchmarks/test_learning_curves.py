@@ -12,9 +12,10 @@ from torch.utils.tensorboard import SummaryWriter
 
 from benchmarks import plots
 from benchmarks.learning_curves import Run, find_runs, over_seeds
+from data_tools.collect import collect
 from data_tools.rollouts import record
 from offline_algos.loggers import PROGRESS
-from tests.offline_algos import scripts
+from tests.offline_algos import samples, scripts
 
 
 def write_events(directory, returns, *, first=0, updates=50, collected=0):
@@ -82,6 +83,23 @@ def test_the_data_s_episodes_are_no_reference_on_a_market(tmp_path):
     )  # fmt: skip
     (run,) = find_runs(tmp_path)
     assert run.behaviour is None and run.task == "Trade-Sequential-v0"
+
+
+def test_discrete_and_continuous_runs_of_a_method_are_two(tmp_path):
+    """Of one seed, in one folder, finished and not."""
+    market, data = tmp_path / "market.csv", tmp_path / "data.hdf5"
+    samples.frame().to_csv(market)
+    for name, kind in (("atari_style_il", "discrete"), ("d4rl_style_il", "continuous")):
+        collect(
+            data, buffer_size=64, market=str(market), num_envs=2, episode_steps=50,
+            env=samples.SMALL | {"action_type": kind}, overwrite=True, progress=False, echo=None,
+        )  # fmt: skip
+        assert scripts.run(name, data, tmp_path, "--logger", "csv") == 0
+    found = {run.method: run.points for run in find_runs(tmp_path)}
+    assert set(found) == {"il", "il-continuous"} and found["il"] != found["il-continuous"]
+    for path in scripts.results(tmp_path):
+        path.unlink()
+    assert {run.method: run.points for run in find_runs(tmp_path)} == found
 
 
 def test_the_newest_run_of_a_seed_and_what_is_left_out(tmp_path, capsys):

@@ -46,11 +46,45 @@ def test_every_script_can_use_a_checkpoint(name, capsys, tmp_path):
             ["--watch", "--render", "--save-buffer-name", "a.hdf5", "--resume-path", "x"],
             "--render and --save-buffer-name",
         ),
+        (["--eval-only", "--resume-path", "x", "--lr", "1e-3"], "error: --lr: --eval-only uses a"),
+        (
+            ["--watch", "--resume-path", "x", "--batch_size", "256", "--load-buffer-name", "d"],
+            "--load-buffer-name, --batch-size: --watch uses a checkpoint as it was trained, and "
+            "these flags have no part in that. Leave them out",
+        ),
+        (["--eval-only", "--resume-path", "x", "--compile", "0"], "--compile: --eval-only uses"),
+        (["--watch", "--resume-path", "x", "--logdir", "log"], "--logdir: --watch uses"),
+        (
+            ["--watch", "--resume-path", "x", "--save-buffer-name", "y", "--num-test-envs", "3"],
+            "--num-test-envs: --save-buffer-name uses a checkpoint",
+        ),
         ([], "the following arguments are required: --load-buffer-name. See --help."),
     ],
 )
 def test_flags_that_do_not_go_together(flags, message, capsys):
     assert message in trained.refusal(capsys, "atari_style_il", *flags)
+
+
+@pytest.mark.parametrize("mode", ["--watch", "--eval-only"])
+@pytest.mark.parametrize("name", [*scripts.NAMES, *scripts.ONLINE])
+def test_every_flag_is_used_or_refused_with_a_checkpoint(name, mode, capsys):
+    """Also where its value is the default: only what was given counts, and all that was."""
+    parser = importlib.import_module(f"offline_algos.{name}").make_parser()
+    refused = set()
+    for action in parser._actions:
+        if action.dest == "help" or action.dest in entrance.USED[mode]:
+            continue
+        flag = action.option_strings[-1]
+        known = action.default if isinstance(action.default, int | float | str) else None
+        value = next(iter(action.choices or "1")) if known is None else known
+        words = [flag] if action.nargs == 0 else [flag, str(value)]
+        error = trained.refusal(capsys, name, mode, "--resume-path", "none.pth", *words)
+        assert f"{flag}: {mode} uses a checkpoint as it was trained" in error
+        refused.add(action.dest)
+    assert {"epoch", "lr", "batch_size", "norm_obs", "hidden_sizes", "compile"} <= refused
+    used = ("--seed", "1", "--device", "cpu", "--threads", "1", "--test-start", "2020-01-02")
+    error = trained.refusal(capsys, name, mode, "--resume-path", "none.pth", *used)
+    assert "no checkpoint at none.pth" in error
 
 
 def test_a_run_remembers_the_flags_of_training_only(il_run):

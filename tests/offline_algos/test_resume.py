@@ -102,7 +102,52 @@ def test_what_cannot_go_on(dataset_file, tmp_path, capsys):
     state.write_bytes(whole)
     assert scripts.run("atari_style_il", dataset_file, tmp_path, "--resume", "--epoch", "3") == 0
     assert scripts.only_result(tmp_path)[1]["epochs"] == 3
-    assert "no interrupted run" in refused(capsys, dataset_file, tmp_path)
+    error = refused(capsys, dataset_file, tmp_path)
+    assert "no interrupted run with seed 0, and " in error and "ended after its 3 epochs" in error
+    assert "A larger --epoch goes on with it" in error
+    error = refused(capsys, dataset_file, tmp_path, "--epoch", "4", "--lr", "0.5")
+    assert "--lr 0.5 now, 0.0001 in" in error
+
+
+@pytest.mark.parametrize("name", ["atari_style_cql", "d4rl_style_dt"])
+def test_an_ended_run_is_made_longer(name, dataset_file, continuous_file, tmp_path, capsys):
+    """With a larger --epoch, and it is the run that was as long from the beginning."""
+    data = dataset_of(name, dataset_file, continuous_file)
+    whole, longer = tmp_path / "whole", tmp_path / "longer"
+    short = ["--update-per-epoch", "12", "--logger", "csv", "--epoch"]
+    assert scripts.run(name, data, whole, *short, "3") == 0
+    assert scripts.run(name, data, longer, *short, "1") == 0
+    assert scripts.run(name, data, longer, *short, "3", "--resume") == 0
+    assert "going on after epoch 1, 12 updates" in capsys.readouterr().out
+    (left, one), (right, other) = scripts.only_result(whole), scripts.only_result(longer)
+    for file in ("last.pth", "policy.pth"):
+        same_tree(scripts.weights(left / file), scripts.weights(right / file))
+    for key in ("validation_returns", "best_epoch", "losses", "updates", "epochs"):
+        assert one[key] == other[key], key
+    assert len((right / "progress.csv").read_text().splitlines()) == 5
+    # the run that was interrupted goes first, whichever is newer
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(TrainingLog, "log_update_data", stop_at_once)
+        scripts.run(name, data, longer, *short, "2")
+    (right / resume.FILE).touch()
+    assert scripts.run(name, data, longer, *short, "4", "--resume") == 0
+    assert "going on after epoch 0, 0 updates" in capsys.readouterr().out
+
+
+def stop_at_once(self, log_data, step):
+    raise KeyboardInterrupt
+
+
+def test_an_interrupted_extension_goes_on(dataset_file, tmp_path, capsys):
+    """The result of the shorter run is gone by then: its checkpoint is no longer what it was."""
+    name, flags = "atari_style_il", ["--resume", "--epoch", "3"]
+    assert scripts.run(name, dataset_file, tmp_path) == 0
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
+        patch.setattr(TrainingLog, "log_update_data", stop_at_once)
+        scripts.run(name, dataset_file, tmp_path, *flags)
+    assert not scripts.results(tmp_path)
+    assert scripts.run(name, dataset_file, tmp_path, *flags) == 0
+    assert scripts.only_result(tmp_path)[1]["epochs"] == 3
 
 
 @pytest.mark.parametrize("layout", ["full", "indexed"])

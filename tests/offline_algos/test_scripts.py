@@ -52,7 +52,8 @@ def test_a_run_from_the_dataset_alone(name, dataset_file, continuous_file, tmp_p
     out = capsys.readouterr().out
     (path,) = results(tmp_path)
     assert out.splitlines()[-1] == str(path)
-    assert path.parent.parent == tmp_path / "Trade-Sequential-v0" / method
+    folder = f"{method}-continuous" if name.startswith("d4rl") else method
+    assert path.parent.parent == tmp_path / "Trade-Sequential-v0" / folder
     assert sum(line.startswith("epoch ") for line in out.splitlines()) == 2
     assert "updates/s" in out and "buy-and-hold" in out
 

@@ -161,15 +161,27 @@ def test_a_window_needs_a_display(il_run, capsys, monkeypatch):
     assert "display" in error and "--render FILE draws a picture" in error
 
 
+@pytest.mark.parametrize("mode", ["--watch", "--eval-only"])
+def test_a_market_has_no_number_of_episodes(mode, il_run, capsys):
+    flags = (mode, "--resume-path", il_run, "--num-test-envs", "3")
+    assert "--num-test-envs 3: " in trained.refusal(capsys, "atari_style_il", *flags)
+
+
+def test_the_state_of_a_training_is_no_policy(il_run, capsys):
+    flags = ("--eval-only", "--resume-path", il_run / "training.pth")
+    error = trained.refusal(capsys, "atari_style_il", *flags)
+    assert "the state that --resume goes on from" in error and "policy.pth" in error
+
+
 def test_watching_another_task(cart_run, tmp_path, capsys):
     expected = result_of(cart_run)["test"]["best"]["returns"]
-    flags = ("--resume-path", cart_run, "--logdir", tmp_path)
+    flags = ("--resume-path", cart_run)
     assert trained.use("atari_style_il", "--watch", *flags) == 0
     out = capsys.readouterr().out
     shown = [float(line.split()[3].rstrip(",")) for line in out.splitlines() if "episode " in line]
     assert sorted(shown) == sorted(expected) and len(shown) == 3
     assert f"mean {np.mean(expected):.6g}" in out
-    assert trained.use("atari_style_il", "--eval-only", *flags) == 0
+    assert trained.use("atari_style_il", "--eval-only", *flags, "--logdir", tmp_path) == 0
     made = trained.last_json(capsys.readouterr().out)
     assert made["test"]["policy"]["returns"] == expected
     assert made["evaluation"]["episodes"] == 3
