@@ -76,10 +76,16 @@ CHEETAH_OWN: dict[str, Flags] = {
     "il": {"--update-per-epoch": ("2000",)},
     # The authors' way, in small: clone first, then learn the policy slowly.
     "cql": {
-        "--update-per-epoch": ("6000",), "--cloning-steps": ("20000",), "--cql-weight": ("10",),
-        "--alpha": ("0.1",), "--auto-alpha": ("0",), "--actor-lr": ("2e-4",),
-        "--critic-lr": ("5e-4",), "--num-repeat-actions": ("4",),
-        "--hidden-sizes": ("128", "128"), "--batch-size": ("128",),
+        "--update-per-epoch": ("6000",),
+        "--cloning-steps": ("20000",),
+        "--cql-weight": ("10",),
+        "--alpha": ("0.1",),
+        "--auto-alpha": ("0",),
+        "--actor-lr": ("2e-4",),
+        "--critic-lr": ("5e-4",),
+        "--num-repeat-actions": ("4",),
+        "--hidden-sizes": ("128", "128"),
+        "--batch-size": ("128",),
     },
 }
 
