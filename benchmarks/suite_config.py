@@ -63,6 +63,10 @@ SEQUENTIAL = "Trade-Sequential-v0"
 # whole episodes of both sizes: 10,000 rows are 50 of them in 50 lanes
 EPISODES = ("--episode-steps", "200")
 CONTINUOUS = ("--env", "action_type=continuous")
+# Windows of 16 hours know nearly all that the whole past does; see `gym_trade.reversion`.
+REVERSION = ("--env", "window_sizes=[16]", *EPISODES)
+LONG_OR_FLAT = ("--env", "action_levels=[0,1]")
+FADING = "mean-reversion:window=8,entry=1.0,exit=0.0"
 # Random steps teach most on a market; later epochs fit the price path, and validation chooses.
 QRDQN_MARKET = (
     *("--warmup", "100000", "--epoch", "10", "--step-per-epoch", "4000"),
@@ -78,6 +82,10 @@ SAC_MARKET = (
 LEARNABLE = (
     "The market is simulated and hides a deviation that decays with a half-life of 20 minutes, "
     "made strong enough to be learned: returns say nothing about real markets."
+)
+COMPUTED = (
+    "The market is simulated, and its best policy is known: python -m benchmarks.optimum says what "
+    "it earns. Returns say nothing about real markets."
 )
 FAIR = (
     "The market is a fair game: before costs no policy earns anything, so that there is no expert. "
@@ -103,6 +111,19 @@ TASKS = (
         "martingale-levels", "Market that is a fair game, discrete levels", SEQUENTIAL,
         ("--market", "synthetic:martingale", *EPISODES),
         "atari_style_qrdqn", QRDQN_MARKET, "ma-cross", 0.02, FAIR,
+    ),
+    *(
+        TaskSets(
+            f"reversion-{grade}-levels", f"Market with a known optimum, {grade}, discrete levels",
+            SEQUENTIAL, ("--market", f"synthetic:reversion_{grade}", *LONG_OR_FLAT, *REVERSION),
+            "atari_style_qrdqn", QRDQN_MARKET, FADING, 0.02, COMPUTED,
+        )
+        for grade in ("easy", "medium", "hard")
+    ),
+    TaskSets(
+        "reversion-easy-continuous", "Market with a known optimum, easy, continuous exposure",
+        SEQUENTIAL, ("--market", "synthetic:reversion_easy", *CONTINUOUS, *REVERSION),
+        "d4rl_style_sac", SAC_MARKET, FADING, 0.02, COMPUTED,
     ),
     TaskSets(
         "cartpole", "CartPole-v1", "CartPole-v1", (),

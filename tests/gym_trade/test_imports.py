@@ -20,7 +20,7 @@ FORBIDDEN = {
     "benchmarks": {"tests"},
 }  # fmt: skip
 MAKES_BUFFERS = {f"data_tools/{name}.py" for name in ("buffers", "tensor_columns",
-                 "observation_source", "indexed_observations")}  # fmt: skip
+                 "observation_source", "indexed_observations", "priorities")}  # fmt: skip
 LONGEST = 320  # "about 250 lines", with some patience
 FILES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 NAMES = [path.relative_to(ROOT).as_posix() for path in FILES]

@@ -65,6 +65,10 @@ def test_flags_that_do_not_go_together(flags, message, capsys):
     assert message in trained.refusal(capsys, "atari_style_il", *flags)
 
 
+# What is neither a number nor a choice.
+OTHER = {"data_device": ["cpu"]}
+
+
 @pytest.mark.parametrize("mode", ["--watch", "--eval-only"])
 @pytest.mark.parametrize("name", [*scripts.NAMES, *scripts.ONLINE])
 def test_every_flag_is_used_or_refused_with_a_checkpoint(name, mode, capsys):
@@ -76,7 +80,7 @@ def test_every_flag_is_used_or_refused_with_a_checkpoint(name, mode, capsys):
             continue
         flag = action.option_strings[-1]
         known = action.default if isinstance(action.default, int | float | str) else None
-        value = next(iter(action.choices or "1")) if known is None else known
+        value = next(iter(action.choices or OTHER.get(action.dest, "1"))) if known is None else known
         words = [flag] if action.nargs == 0 else [flag, str(value)]
         error = trained.refusal(capsys, name, mode, "--resume-path", "none.pth", *words)
         assert f"{flag}: {mode} uses a checkpoint as it was trained" in error
