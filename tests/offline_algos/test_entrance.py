@@ -80,8 +80,8 @@ def test_every_flag_is_used_or_refused_with_a_checkpoint(name, mode, capsys):
             continue
         flag = action.option_strings[-1]
         known = action.default if isinstance(action.default, int | float | str) else None
-        value = next(iter(action.choices or OTHER.get(action.dest, "1"))) if known is None else known
-        words = [flag] if action.nargs == 0 else [flag, str(value)]
+        value = next(iter(action.choices or OTHER.get(action.dest, "1")))
+        words = [flag] if action.nargs == 0 else [flag, str(value if known is None else known)]
         error = trained.refusal(capsys, name, mode, "--resume-path", "none.pth", *words)
         assert f"{flag}: {mode} uses a checkpoint as it was trained" in error
         refused.add(action.dest)
