@@ -45,7 +45,7 @@ class Engine:
         if self.jobs is not None and self.jobs < 1:
             raise CommandLineError(f"--jobs {self.jobs}: expected a whole number >= 1.")
         if self.kind == "ray":
-            _import_ray()
+            import_ray()
 
     def run(
         self, recording: Recording, parts: Sequence[Part], market: Market, bar: tqdm[Any]
@@ -85,7 +85,8 @@ def _run_processes(recording: Recording, parts: Sequence[Part], jobs: int, bar: 
         pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _import_ray() -> Any:
+def import_ray() -> Any:
+    """Ray, or the error that says how to install it."""
     try:
         import ray
     except ImportError:
@@ -97,7 +98,7 @@ def _import_ray() -> Any:
 
 
 @contextmanager
-def _ray_running(ray: Any, jobs: int | None) -> Iterator[None]:
+def ray_running(ray: Any, jobs: int | None) -> Iterator[None]:
     """Use the cluster that this process is in, or one that is begun and ended here."""
     if ray.is_initialized():
         yield
@@ -111,8 +112,8 @@ def _ray_running(ray: Any, jobs: int | None) -> Iterator[None]:
 
 
 def _run_ray(recording: Recording, parts: Sequence[Part], jobs: int | None, bar: tqdm[Any]) -> None:
-    ray = _import_ray()
-    with _ray_running(ray, jobs):
+    ray = import_ray()
+    with ray_running(ray, jobs):
         write = ray.remote(max_retries=RETRIES)(_write_anew)
         waiting = {write.remote(recording, part): part for part in parts}
         try:

@@ -9,7 +9,7 @@ import numpy as np
 from gym_trade.base_config import TradeConfig
 from gym_trade.engine import Engine
 from gym_trade.jit import jit
-from gym_trade.types import BRACKET, CLOSE_ALL, REASON_NAMES, Bool, Float64, Int8
+from gym_trade.types import BRACKET, CLOSE_ALL, HOLD, REASON_NAMES, Bool, Float64, Int8
 
 # Name -> field of the lane. The first ones are taken as they are, the last ones are translated.
 PLAIN = {
@@ -144,20 +144,19 @@ def action_masks(config: TradeConfig) -> Int8 | None:
     The rows are those of direction 0, 1 and -1, so that a direction is an index.
 
     An action is masked where the position as it stands would make it change nothing; only if the
-    next open liquidates that position first does it count after all. Where every action would
-    change nothing, all are allowed: a mask must leave a choice.
+    next open liquidates that position first does it count after all. Without a hold action nothing
+    is masked: an action that changes nothing is then the way to stay as one is.
     """
     operations = [choice.operation for choice in config.choices] if not config.continuous else []
     if not set(operations) & {BRACKET, CLOSE_ALL}:
         return None
     masks = np.ones((3, len(operations)), np.int8)
-    for number, choice in enumerate(config.choices):
+    for number, choice in enumerate(config.choices if HOLD in operations else ()):
         if choice.operation == CLOSE_ALL:
             masks[0, number] = 0
         if choice.operation == BRACKET:
             same, other = (1, -1) if choice.level > 0.0 else (-1, 1)
             masks[same, number] = getattr(config, "replace_brackets", False)
             masks[other, number] = not getattr(config, "lock_until_exit", False)
-    masks[~masks.any(axis=1)] = 1
     masks.flags.writeable = False
     return masks

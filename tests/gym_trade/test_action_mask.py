@@ -18,12 +18,12 @@ TABLE = {
     "close": ({"include_close_action": True}, "1 0 11 11", "1 1 00 11", "1 1 11 00"),
     "replace": ({"replace_brackets": True}, "1 11 11", "1 11 11", "1 11 11"),
     "locked": ({"lock_until_exit": True}, "1 11 11", "1 00 00", "1 00 00"),
-    "no hold": ({"include_hold_action": False}, "11 11", "00 11", "11 00"),
+    # what would be ignored is then the way to stay as one is
+    "no hold": ({"include_hold_action": False}, "11 11", "11 11", "11 11"),
     "no hold, close": (
         {"include_hold_action": False, "include_close_action": True},
-        "0 11 11", "1 00 11", "1 11 00",
+        "1 11 11", "1 11 11", "1 11 11",
     ),
-    # a mask must leave a choice, even where every action is ignored
     "locked, no hold": (
         {"include_hold_action": False, "lock_until_exit": True}, "11 11", "11 11", "11 11",
     ),

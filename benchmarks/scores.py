@@ -1,0 +1,227 @@
+"""The benchmark: tasks x datasets x sizes x methods x seeds, each cell run as a user runs it.
+
+    python -m benchmarks.scores --suite small --folder scores --jobs 2
+
+trains the experts and collects the datasets (``benchmarks.make_suite`` in ``scores/datasets``),
+walks the controls over the test periods, trains and tests every cell of the suite, and writes
+results/scores-<suite>.json, of which ``python -m benchmarks.report --write`` makes the README's
+tables. What is finished is not done again: the same command goes on after an interrupt or a kill,
+to the same result. ``--dry-run`` lists the cells and estimates how long they will take. The matrix is
+``benchmarks/scores_config.py``.
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import scores_cell, suite_manifest
+from benchmarks.machine import describe_machine, read_result, write_result
+from benchmarks.scores_cell import Cell, Work
+from benchmarks.scores_config import SUITES, TASKS, Suite, cells_of
+from benchmarks.scores_engine import Outcome, run_jobs
+from benchmarks.scores_references import references
+from benchmarks.scores_result import gather
+from benchmarks.scores_tables import scores_tables
+from benchmarks.suite_plan import Step, make_plan
+from benchmarks.suite_run import Maker
+from data_tools import command_line
+
+FAILED = 1
+
+
+def say(text: str) -> None:
+    """Report progress."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def works_of(cells: Sequence[Cell], folder: Path) -> list[Work]:
+    """Cells with their commands."""
+    made = []
+    for cell in cells:
+        task = TASKS[cell.task]
+        words = list(task.words(cell.method))
+        if not cell.norm_obs:
+            words += ["--norm-obs", "0"]
+        made.append(Work(cell, task.script(cell.method), tuple(words), folder))
+    return made
+
+
+# --- datasets ---------------------------------------------------------------------------------
+
+
+def plan_datasets(cells: Sequence[Cell]) -> list[Step]:
+    """The files of the suite that cells need, experts included."""
+    plan = []
+    for name in dict.fromkeys(cell.task for cell in cells):
+        own = [cell for cell in cells if cell.task == name]
+        # the expert and the medium policy are rows of every table
+        kinds = {*(cell.kind for cell in own), "medium", "expert"}
+        steps = make_plan([TASKS[name].sets], sorted(kinds), sorted({c.size for c in own}), 0)
+        wanted = {cell.dataset for cell in own}
+        for step in reversed(steps):  # each stands after those that it needs
+            if step.is_policy or step.path in wanted:
+                wanted |= {step.path, *step.needs}
+        plan += [step for step in steps if step.path in wanted]
+    return plan
+
+
+def make_datasets(cells: Sequence[Cell], folder: Path, jobs: int) -> None:
+    """Make what is missing of the datasets.
+
+    Raises:
+        SuiteError: One cannot be made.
+    """
+    place = folder / "datasets"
+    place.mkdir(parents=True, exist_ok=True)
+    manifest = suite_manifest.read_manifest(place) or suite_manifest.empty()
+    Maker(place, manifest, jobs=jobs, echo=say).make(plan_datasets(cells))
+
+
+def make_references(cells: Sequence[Cell], folder: Path) -> dict[str, dict[str, Any]]:
+    """The controls of every task."""
+    made = {}
+    for name in dict.fromkeys(cell.task for cell in cells):
+        task, cell = TASKS[name], next(cell for cell in cells if cell.task == name)
+        say(f"controls of {name}")
+        made[name] = references(
+            folder / "references" / f"{name}.json",
+            folder / "datasets" / cell.dataset,
+            task.sets.rule,
+            continuous=task.continuous,
+        )
+    return made
+
+
+# --- cells ------------------------------------------------------------------------------------
+
+
+def estimate(works: Sequence[Work], workers: int) -> str:
+    """How long cells will take, for people: by those of their methods that were run before."""
+    known = _known_seconds(works)
+    waiting = [work for work in works if not work.is_done]
+    timed = [known[work.script] for work in waiting if work.script in known]
+    if not waiting:
+        return "all of them done"
+    if not timed:
+        return f"{len(waiting)} to run; no cell was run before that would say how long one takes"
+    seconds = statistics.fmean(timed) * len(waiting)
+    return (
+        f"{len(waiting)} to run, about {seconds / 3600:.1f} core hours: "
+        f"{seconds / workers / 60:.0f} minutes with {workers} at once"
+    )
+
+
+def _known_seconds(works: Sequence[Work]) -> dict[str, float]:
+    """Script to the median seconds of its cells here, or else in the committed results."""
+    found: dict[str, list[float]] = {}
+    for suite in SUITES:
+        for row in (read_result(f"scores-{suite}") or {"rows": {}})["rows"].values():
+            script = TASKS[row["task"]].script(row["method"])
+            found.setdefault(script, []).append(row["seconds"])
+    here: dict[str, list[float]] = {}
+    for work in works:
+        if work.is_done:
+            here.setdefault(work.script, []).append(json.loads(work.result.read_text())["seconds"])
+    return {script: statistics.median(times) for script, times in (found | here).items()}
+
+
+def run_cells(works: Sequence[Work], engine: str, jobs: int | None) -> Outcome:
+    """Run what is not done."""
+    waiting = [work for work in works if not work.is_done]
+    say(f"{len(works)} cells, {len(works) - len(waiting)} of them done")
+    begin, count = time.monotonic(), 0
+
+    def told(name: str, text: str) -> None:
+        nonlocal count
+        count += text == "done" or text.startswith("FAILED")
+        passed = time.monotonic() - begin
+        left = passed / max(count, 1) * (len(waiting) - count)
+        say(f"[{count}/{len(waiting)}] {name}: {text} ({left / 60:.0f} minutes left)")
+
+    return run_jobs(scores_cell.run, waiting, engine=engine, workers=jobs, say=told)
+
+
+def parser_() -> command_line.ArgumentParser:
+    """The flags."""
+    parser = command_line.ArgumentParser(prog="python -m benchmarks.scores", description=__doc__)
+    # fmt: off
+    add = parser.add_argument
+    add("--suite", choices=list(SUITES), default="quick", help="default: %(default)s")
+    add("--folder", type=Path, default=Path("scores"), help="default: %(default)s/")
+    add("--engine", choices=("local", "ray"), default="local",
+        help="processes of this machine, or a Ray cluster (extra ray)")
+    add("--jobs", type=int, metavar="N",
+        help="cells at once, a thread each (default: 1; with Ray all cores)")
+    add("--tasks", nargs="+", choices=list(TASKS), metavar="TASK", help="a part of the suite")
+    add("--methods", nargs="+", metavar="METHOD", help="a part of the suite")
+    add("--seeds", type=int, help="another number of seeds than the suite's")
+    add("--dry-run", action="store_true", help="only list the cells and their time")
+    add("--no-write", action="store_true", help="print the tables only")
+    # fmt: on
+    return parser
+
+
+def chosen(suite: Suite, args: Any) -> list[Cell]:
+    """The suite's cells that the flags leave.
+
+    Raises:
+        CommandLineError: None are left.
+    """
+    cells = [
+        cell
+        for cell in cells_of(suite)
+        if (args.tasks is None or cell.task in args.tasks)
+        and (args.methods is None or cell.method in args.methods)
+        and (args.seeds is None or cell.seed < args.seeds)
+    ]
+    if not cells:
+        raise command_line.CommandLineError(
+            f"--suite {args.suite} has no cells of these --tasks, --methods and --seeds."
+        )
+    return cells
+
+
+def main(argv: list[str] | None = None) -> int:
+    """The command line: 0, 1 where a cell failed, 2 for bad input, 130 after Ctrl-C."""
+    failed = False
+
+    def command() -> None:
+        nonlocal failed
+        args = parser_().parse_args(argv)
+        cells = chosen(SUITES[args.suite], args)
+        folder = args.folder.resolve()
+        works = works_of(cells, folder)
+        workers = args.jobs or 1
+        if args.dry_run:
+            for work in works:
+                print(" ".join(work.command()))
+            print(f"{len(works)} cells: {estimate(works, workers)}")
+            return
+        make_datasets(cells, folder, workers)
+        controls = make_references(cells, folder)
+        outcome = run_cells(works, args.engine, args.jobs)
+        for name, text in outcome.failed.items():
+            say(f"{name}: {text}; see {folder / 'logs' / (name + '.txt')}")
+        failed = bool(outcome.failed)
+        result = gather(works, controls) | {"suite": args.suite, "machine": describe_machine()}
+        for title, text in scores_tables(result).items():
+            print(f"\n{title}\n\n{text}")
+        whole = len(cells) == len(cells_of(SUITES[args.suite])) and not result["missing"]
+        if whole and not args.no_write:
+            print(write_result(f"scores-{args.suite}", result))
+        elif not args.no_write:
+            say("a part of the suite: results are not written")
+
+    stopped = "interrupted: the same command goes on with what is missing."
+    return command_line.run(command, interrupted=stopped) or (FAILED if failed else 0)
+
+
+if __name__ == "__main__":
+    command_line.terminate_cleanly()
+    sys.exit(main())

@@ -1,0 +1,162 @@
+"""What the scores benchmark runs: tasks, datasets, methods with their flags, and three suites.
+
+A change here changes the results. Datasets and experts are those of `suite_config`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from benchmarks.scores_cell import Cell
+from benchmarks.suite_config import TASKS as SUITE_TASKS
+from benchmarks.suite_config import TaskSets
+
+DISCRETE = ("il", "bcq", "cql", "crr", "iql", "dt")
+CONTINUOUS = ("il", "bcq", "cql", "crr", "td3_bc", "iql", "dt")
+
+# Small networks and few steps: what is to be found on these markets is simple, and later epochs
+# fit the price path. The checkpoint is chosen on validation.
+COMMON = (
+    *("--hidden-sizes", "64", "64", "--batch-size", "256", "--lr", "1e-3", "--gamma", "0.9"),
+    *("--epoch", "5", "--update-per-epoch", "600"),
+    *("--logger", "none", "--device", "cpu", "--threads", "1"),
+)
+# A transformer's step takes a hundred times as long, and it learns from a twentieth of them.
+TRANSFORMER = (
+    *("--context-length", "10", "--embedding-size", "32", "--num-layers", "1", "--lr", "1e-3"),
+    *("--warmup-steps", "100", "--batch-size", "64", "--epoch", "4", "--update-per-epoch", "200"),
+    *("--logger", "none", "--device", "cpu", "--threads", "1"),
+)
+# On a market an action's advantage is a small part of a reward's deviation: weights that are to
+# tell actions apart must be steeper than on robots.
+OWN: dict[str, tuple[str, ...]] = {
+    "atari_style_bcq": ("--unlikely-action-threshold", "0.1"),
+    "atari_style_crr": ("--beta", "0.1"),
+    "atari_style_iql": ("--temperature", "30"),
+    "d4rl_style_crr": ("--beta", "0.1"),
+    "d4rl_style_iql": ("--temperature", "30"),
+    "d4rl_style_td3_bc": ("--alpha", "10"),
+    "d4rl_style_cql": ("--alpha", "0.1", "--cql-weight", "0.5"),
+}
+# Variants: a name, and the flags that make it so.
+CRR_WITH_CQL = ("cql", ("--min-q-weight", "1"))
+FEES = (0.0, 0.0005, 0.001, 0.0025)
+TARGET_SHARES = (0.0, 0.5, 1.0)
+
+
+@dataclass(frozen=True)
+class ScoreTask:
+    """A task as the benchmark runs it.
+
+    Attributes:
+        sets: Its datasets.
+        methods: What is trained on them.
+    """
+
+    sets: TaskSets
+    methods: tuple[str, ...]
+
+    @property
+    def name(self) -> str:
+        """As in the suite."""
+        return self.sets.name
+
+    @property
+    def continuous(self) -> bool:
+        """Whether its actions are."""
+        return self.sets.script.startswith("d4rl_style")
+
+    def script(self, method: str) -> str:
+        """The module of ``offline_algos`` that trains a method here."""
+        return f"{'d4rl' if self.continuous else 'atari'}_style_{method}"
+
+    def words(self, method: str) -> tuple[str, ...]:
+        """Flags of a method, but for places, seed and what a cell adds."""
+        if method == "dt":
+            return TRANSFORMER
+        words = (*COMMON, *OWN.get(self.script(method), ()))
+        return without(words, "--gamma") if method == "il" else words
+
+
+def without(words: tuple[str, ...], flag: str) -> tuple[str, ...]:
+    """Flags without one of them and its value."""
+    place = words.index(flag)
+    return words[:place] + words[place + 2 :]
+
+
+TASKS = {
+    sets.name: ScoreTask(sets, CONTINUOUS if sets.script.startswith("d4rl") else DISCRETE)
+    for sets in SUITE_TASKS
+    if sets.market is not None
+}
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A matrix of cells.
+
+    Attributes:
+        tasks: Their names.
+        kinds: Of datasets.
+        sizes: Of datasets, transitions.
+        seeds: How many.
+        methods: None: all of a task.
+        ablation: The task and the kind of dataset on which observation normalisation, CRR with
+            CQL's term and sizes are compared; None: nowhere.
+        ablation_sizes: The other sizes there.
+    """
+
+    tasks: tuple[str, ...]
+    kinds: tuple[str, ...]
+    sizes: tuple[int, ...]
+    seeds: int
+    methods: tuple[str, ...] | None = None
+    ablation: tuple[str, str] | None = None
+    ablation_sizes: tuple[int, ...] = field(default=(10_000,))
+
+
+EASY, MARTINGALE = "reversion-easy-levels", "martingale-levels"
+EASY_CONTINUOUS = "reversion-easy-continuous"
+SUITES = {
+    "quick": Suite(
+        (EASY, MARTINGALE), ("medium",), (10_000,), seeds=2, methods=("il", "cql", "iql")
+    ),
+    "small": Suite(
+        (EASY, EASY_CONTINUOUS, MARTINGALE), ("random", "medium", "expert"), (100_000,), seeds=5,
+        ablation=(EASY, "medium"),
+    ),
+    "full": Suite(
+        tuple(TASKS), ("random", "medium", "expert", "mixed", "rule-based"),
+        (10_000, 100_000, 1_000_000), seeds=10, ablation=(EASY, "medium"),
+        ablation_sizes=(10_000, 1_000_000),
+    ),
+}  # fmt: skip
+
+
+def cells_of(suite: Suite) -> list[Cell]:
+    """All cells of a suite, none twice, seed by seed: an interrupted run has whole seeds."""
+    made = []
+    for seed in range(suite.seeds):
+        for name in suite.tasks:
+            for method in TASKS[name].methods:
+                if suite.methods is None or method in suite.methods:
+                    made += [
+                        Cell(name, kind, size, method, seed)
+                        for size in suite.sizes
+                        for kind in suite.kinds
+                    ]
+        made += _ablation(suite, seed)
+    return list(dict.fromkeys(made))
+
+
+def _ablation(suite: Suite, seed: int) -> list[Cell]:
+    if suite.ablation is None:
+        return []
+    name, kind = suite.ablation
+    size, task = suite.sizes[-1], TASKS[name]
+    made = [Cell(name, kind, size, method, seed, norm_obs=False) for method in task.methods]
+    variant, flags = CRR_WITH_CQL
+    made.append(Cell(name, kind, size, "crr", seed, variant=variant, flags=flags))
+    for other in suite.ablation_sizes:
+        made += [Cell(name, kind, other, method, seed) for method in task.methods]
+    return made

@@ -1,0 +1,172 @@
+"""The scores benchmark from datasets to tables, on a market file and with budgets of seconds."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from benchmarks import scores, scores_cell, scores_config, scores_tables
+from benchmarks.scores_cell import Cell, growth
+from benchmarks.scores_config import ScoreTask, Suite
+from benchmarks.scores_references import references
+from benchmarks.suite_config import market_tasks, quickened
+from tests.offline_algos import samples
+
+ENV = ('time_frames=["1min","5min"]', "window_sizes=[4,6]", "execute_on=5min")
+TINY = ("--epoch", "1", "--update-per-epoch", "30", "--hidden-sizes", "8", "--logger", "none")
+NAME = "market-levels"
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a finished run of two methods and two seeds, and what it printed."""
+    folder = tmp_path_factory.mktemp("scores")
+    market = folder / "market.csv"
+    samples.frame(2500).to_csv(market)
+    flags = tuple(word for pair in ENV for word in ("--env", pair))
+    task = ScoreTask(quickened(market_tasks(str(market), flags)[0]), ("il", "crr"))
+    suite = Suite((NAME,), ("random",), (300,), 2, ablation=(NAME, "random"), ablation_sizes=())
+    patch = pytest.MonkeyPatch()
+    patch.setitem(scores_config.TASKS, NAME, task)
+    patch.setitem(scores_config.SUITES, "quick", suite)
+    patch.setattr(ScoreTask, "words", lambda self, method: (*TINY, "--threads", "1"))
+    yield folder
+    patch.undo()
+
+
+def run(folder, *flags):
+    return scores.main(["--folder", str(folder / "made"), "--no-write", *flags])
+
+
+@pytest.fixture(scope="module")
+def made(place):
+    assert run(place, "--jobs", "2") == 0
+    return place / "made"
+
+
+def cells(made):
+    return sorted((made / "cells").rglob("*.json"))
+
+
+def result_of(made, monkeypatch):
+    """What would be written."""
+    found = {}
+    monkeypatch.setattr(scores, "write_result", lambda name, result: found.update(result))
+    assert scores.main(["--folder", str(made)]) == 0
+    return found
+
+
+def test_every_cell_leaves_its_file(made):
+    found = {path.relative_to(made / "cells").as_posix() for path in cells(made)}
+    names = ("il", "crr", "il-raw", "crr-raw", "crr-cql")
+    assert found == {
+        f"{NAME}/random-300/{name}/seed{seed}.json" for name in names for seed in (0, 1)
+    }
+    one = json.loads(cells(made)[0].read_text())
+    assert one["updates"] == 30 and len(one["validation_returns"]) == 2
+    assert one["peak_bytes"] > 1e8 and one["seconds"] > 0
+    assert one["machine"]["commit"] and one["dataset"]["transitions"] == 300
+
+
+def test_what_is_finished_is_not_run_again_and_gives_the_same(made, monkeypatch):
+    before = {path: path.stat().st_mtime_ns for path in cells(made)}
+    first = result_of(made, monkeypatch)
+    assert {path: path.stat().st_mtime_ns for path in cells(made)} == before
+    lost = cells(made)[3]
+    lost.unlink()
+    second = result_of(made, monkeypatch)
+    assert lost.stat().st_mtime_ns != before[lost]
+    timed = ("seconds", "updates_per_second", "peak_bytes")
+    for rows in (first["rows"], second["rows"]):
+        for row in rows.values():
+            for name in timed:
+                del row[name]
+    assert first == second and first["missing"] == []
+
+
+def test_another_command_is_run_anew(made):
+    cell = json.loads(cells(made)[0].read_text())["cell"]
+    work = scores_cell.Work(Cell(**cell | {"flags": ()}), "atari_style_crr", ("--x",), made)
+    assert work.result.exists() and not work.is_done
+
+
+def test_scores_are_between_random_and_the_expert(made, monkeypatch):
+    found = result_of(made, monkeypatch)
+    task = found["tasks"][NAME]
+    assert task["top"] == "expert" and task["optimum"] is None
+    controls = task["controls"]
+    assert controls["random"]["score"] == 0.0 and controls["expert"]["score"] == 100.0
+    assert controls["flat"]["growth"] == 0.0
+    assert controls["oracle"]["growth"] > max(
+        control["growth"] for name, control in controls.items() if name != "oracle"
+    )
+    low, high = controls["random"]["growth"], controls["expert"]["growth"]
+    for row in found["rows"].values():
+        expected = 100.0 * (np.array(row["best"]["growth"]) - low) / (high - low)
+        assert row["best"]["score"] == pytest.approx(expected)
+        assert row["seeds"] == [0, 1]
+
+
+def test_growth_is_that_of_the_equity_that_was_walked(made):
+    for path in cells(made):
+        one = json.loads(path.read_text())
+        with np.load(path.with_suffix(".npz")) as curves:
+            for name in ("best", "last"):
+                test, equity = one["test"][name], curves[name]
+                assert test["growth"] == pytest.approx(
+                    np.log(equity[-1] / equity[0]) / test["steps"]
+                )
+                assert len(equity) == test["steps"] + 1
+                assert test["total_return"] == pytest.approx(equity[-1] / equity[0] - 1)
+
+
+def test_growth_ends_with_a_bankruptcy():
+    assert growth([100.0, 50.0, 25.0, np.nan]) == pytest.approx(np.log(0.5))
+    assert growth([100.0, -3.0]) == pytest.approx(np.log(1e-6))
+    assert growth([100.0]) == 0.0
+
+
+def test_tables_name_every_row(made, monkeypatch):
+    texts = scores_tables.scores_tables(result_of(made, monkeypatch))
+    assert set(texts) == {"Methods", NAME, "Ablations"}
+    for word in ("*expert*", "*oracle*", "random 300: il", "random 300: crr"):
+        assert word in texts[NAME]
+    assert texts["Ablations"].count("observations as they are") == 2
+    assert "| il |" in texts["Methods"] and "P(better than cloning)" in texts["Methods"]
+
+
+def test_controls_are_walked_once(made):
+    path, data = made / "references" / f"{NAME}.json", made / "datasets" / NAME / "random-300.hdf5"
+    rule = scores_config.TASKS[NAME].sets.rule
+    before = path.read_text()
+    path.write_text(before.replace('"market": ', '"market":  '))
+    assert references(path, data, rule, continuous=False) == json.loads(before)
+    references(path, data, "breakout", continuous=False)
+    assert json.loads(path.read_text())["source"]["rule"] == "breakout"
+    path.write_text(before)
+
+
+def test_a_cell_that_fails_is_told_and_the_others_are_kept(made, monkeypatch, capsys):
+    words = lambda self, method: ("--lr", "0" if method == "il" else "1e-3", *TINY)  # noqa: E731
+    monkeypatch.setattr(ScoreTask, "words", words)
+    assert run(made.parent, "--seeds", "1", "--jobs", "2") == 1
+    said = capsys.readouterr().err
+    assert f"{NAME}/random-300/il/seed0: exit code" in said
+    log = (made / "logs" / NAME / "random-300/il/seed0.txt").read_text()
+    assert "--lr" in log
+
+
+def test_a_dry_run_makes_nothing(place, tmp_path, capsys):
+    assert scores.main(["--folder", str(tmp_path / "none"), "--dry-run"]) == 0
+    out = capsys.readouterr().out
+    assert out.count("atari_style_") == 10
+    assert "10 cells: 10 to run" in out
+    assert not (tmp_path / "none").exists()
+
+
+def test_a_part_of_a_suite_is_not_written(made, monkeypatch, capsys):
+    monkeypatch.setattr(scores, "write_result", None)
+    assert scores.main(["--folder", str(made), "--methods", "crr"]) == 0
+    assert "a part of the suite" in capsys.readouterr().err

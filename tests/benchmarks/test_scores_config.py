@@ -1,0 +1,67 @@
+"""The matrix of the scores benchmark."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from benchmarks.scores import chosen, parser_, plan_datasets, works_of
+from benchmarks.scores_config import SUITES, TASKS, cells_of, without
+from data_tools.command_line import CommandLineError
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_every_cell_s_command_can_be_parsed(suite, tmp_path):
+    seen = set()
+    for work in works_of(cells_of(SUITES[suite]), tmp_path):
+        if (work.script, work.words, work.cell.flags) not in seen:
+            seen.add((work.script, work.words, work.cell.flags))
+            script = importlib.import_module(f"offline_algos.{work.script}")
+            args = script.make_parser().parse_args(work.command()[1:])
+            assert args.seed == work.cell.seed and args.threads == 1
+            assert bool(args.norm_obs) == work.cell.norm_obs
+    assert seen
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_no_cell_stands_twice_and_every_name_is_its_own(suite):
+    cells = cells_of(SUITES[suite])
+    assert len(cells) == len(set(cells)) == len({cell.name for cell in cells})
+
+
+def test_the_small_suite_has_what_was_announced():
+    cells = cells_of(SUITES["small"])
+    plain = {(c.task, c.kind, c.method) for c in cells
+             if c.norm_obs and not c.variant and c.size == 100_000}  # fmt: skip
+    methods = sum(len(TASKS[name].methods) for name in SUITES["small"].tasks)
+    assert len(plain) == 3 * methods
+    assert {c.seed for c in cells} == set(range(5))
+    changed = [c for c in cells if not c.norm_obs or c.variant or c.size != 100_000]
+    assert {(c.task, c.kind) for c in changed} == {SUITES["small"].ablation}
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_datasets_are_planned_after_what_they_need(suite):
+    cells = cells_of(SUITES[suite])
+    plan, made = plan_datasets(cells), set()
+    for step in plan:
+        assert made.issuperset(step.needs)
+        made.add(step.path)
+    assert len(made) == len(plan)
+    assert made.issuperset(cell.dataset for cell in cells)
+    # the tables show the online policies of every task
+    assert made.issuperset(f"{cell.task}/expert.pth" for cell in cells)
+
+
+def test_flags_take_a_part():
+    args = parser_().parse_args(["--suite", "small", "--methods", "cql", "--seeds", "2"])
+    cells = chosen(SUITES["small"], args)
+    assert {cell.method for cell in cells} == {"cql"} and {cell.seed for cell in cells} == {0, 1}
+    args = parser_().parse_args(["--suite", "small", "--methods", "sarsa"])
+    with pytest.raises(CommandLineError, match="no cells"):
+        chosen(SUITES["small"], args)
+
+
+def test_a_flag_is_left_out_with_its_value():
+    assert without(("--a", "1", "--b", "2", "--c", "3"), "--b") == ("--a", "1", "--c", "3")
