@@ -6,8 +6,8 @@ trains the experts and collects the datasets (``benchmarks.make_suite`` in ``sco
 walks the controls over the test periods, trains and tests every cell of the suite, and writes
 results/scores-<suite>.json, of which ``python -m benchmarks.report --write`` makes the README's
 tables. What is finished is not done again: the same command goes on after an interrupt or a kill,
-to the same result. ``--dry-run`` lists the cells and estimates how long they will take. The matrix is
-``benchmarks/scores_config.py``.
+to the same result. ``--dry-run`` lists the cells and estimates how long they will take. The matrix
+is ``benchmarks/scores_config.py``.
 """
 
 from __future__ import annotations

@@ -89,6 +89,11 @@ class Work:
     folder: Path
 
     @property
+    def name(self) -> str:
+        """The cell's."""
+        return self.cell.name
+
+    @property
     def result(self) -> Path:
         """The JSON file."""
         return self.folder / "cells" / f"{self.cell.name}.json"
