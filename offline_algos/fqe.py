@@ -39,8 +39,8 @@ def make_parser() -> command_line.ArgumentParser:
     add("--updates", type=whole(1), default=DEFAULT.updates, help="default %(default)s")
     add("--batch-size", type=whole(1), default=DEFAULT.batch_size, help="default %(default)s")
     add("--lr", type=number(0.0, positive=True), default=DEFAULT.lr, help="default %(default)s")
-    add("--tau", type=number(0.0, 1.0, positive=True), default=DEFAULT.tau,
-        help="how fast the target's copy follows (default %(default)s)")  # fmt: skip
+    add("--tau", type=number(0.0, 1.0, positive=True),
+        help="how fast the target's copy follows (default: so that it arrives)")  # fmt: skip
     add("--hidden-sizes", type=whole(1), nargs="+", default=list(DEFAULT.hidden_sizes),
         metavar="N", help="default %(default)s")  # fmt: skip
     add("--seed", type=whole(0), default=0, help="default %(default)s")
@@ -166,7 +166,10 @@ def main(argv: list[str] | None = None) -> int:
         )
         if args.save is not None:
             with replacing(args.save) as temporary:
-                made = asdict(found) | {"settings": asdict(settings), "policy": policy.about}
+                made = asdict(found) | {
+                    "settings": asdict(settings) | {"tau": settings.pace},
+                    "policy": policy.about,
+                }
                 temporary.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
     return command_line.run(command)

@@ -95,7 +95,14 @@ def true_value(action: int) -> float:
 
 def quick(**changes: Any) -> Settings:
     return Settings(
-        **{"gamma": GAMMA, "updates": 1500, "lr": 3e-3, "tau": 0.05, "hidden_sizes": (32,)}
+        **{
+            "gamma": GAMMA,
+            "updates": 1500,
+            "lr": 3e-3,
+            "tau": 0.05,
+            "hidden_sizes": (32,),
+            "fits": 2,
+        }
         | changes
     )
 
@@ -172,6 +179,20 @@ def test_a_policy_may_do_at_first_what_nobody_does_elsewhere() -> None:
         ))  # fmt: skip
     settings = quick(updates=2)
     assert evaluate_policy(AtFirst(0), make_dataset(buffer, None, 0), LAYOUT, settings).starts == 40
+
+
+def test_far_horizons_are_reached() -> None:
+    rng = np.random.default_rng(2)
+    buffer = ReplayBuffer(1000)
+    seen = np.eye(STATES, dtype=np.float32)[0]
+    for row in range(1000):
+        buffer.add(Batch(
+            obs=seen, act=0, rew=1.0 + rng.normal(), terminated=False, truncated=row % 50 == 49,
+            obs_next=seen, info={},
+        ))  # fmt: skip
+    settings = Settings(updates=2000, lr=3e-3, hidden_sizes=(32,), fits=1, batch_size=64)
+    found = evaluate_policy(Always(0), make_dataset(buffer, None, 0), LAYOUT, settings)
+    assert found.reward == pytest.approx(1.0, rel=0.15)
 
 
 def test_what_one_number_cannot_say_is_unknown() -> None:
