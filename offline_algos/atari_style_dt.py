@@ -85,7 +85,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DecisionTransformer, 
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train, validate after each epoch, test, and return what result.json holds."""
-    setup = preparation.prepare(args)
+    setup = preparation.prepare(args, imitates=True)
     algorithm, actor = build(args, setup)
     run = runner.start_run("dt", args, setup)
     trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))

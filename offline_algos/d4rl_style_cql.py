@@ -5,9 +5,8 @@ Soft actor-critic (Haarnoja et al. 2018, arXiv:1812.05905) whose critics also mi
     cql_weight * E_D[ log integral exp Q(s, a) da - Q(s, a_D) ]
 
 which pushes down the value of actions that the data does not show. The authors' code for MuJoCo
-also has --actor-lr 1e-4 --hidden-sizes 256 256 256 --cloning-steps 40000 (10,000 do as well, it
-says), and clips no gradients. With --calibrated it is Cal-QL (Nakamoto et al. 2023,
-arXiv:2303.05479).
+also has --actor-lr 1e-4 --hidden-sizes 256 256 256 --max-grad-norm 0 --cloning-steps 40000 (10,000
+do as well, it says). With --calibrated it is Cal-QL (Nakamoto et al. 2023, arXiv:2303.05479).
 
     python d4rl_style_cql.py --load-buffer-name trades.hdf5
 """
@@ -82,9 +81,9 @@ def make_parser() -> command_line.ArgumentParser:
     )
     group.add_argument(
         "--max-grad-norm",
-        type=number(0.0, positive=True),
+        type=number(0.0),
         default=1.0,
-        help="critics' gradients are clipped to it (default %(default)s)",
+        help="critics' gradients are clipped to it; 0: never (default %(default)s)",
     )
     add_learning_rates(group, "actor", "critic", "alpha")
     return parser
@@ -168,7 +167,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[CQL, Actor]:
         with_lagrange=bool(args.with_lagrange),
         lagrange_threshold=args.lagrange_threshold,
         num_repeat_actions=args.num_repeat_actions,
-        max_grad_norm=args.max_grad_norm,
+        max_grad_norm=args.max_grad_norm or None,
         calibrated=args.calibrated,
         soft_backup=bool(args.soft_backup),
         cloning_steps=args.cloning_steps,

@@ -18,6 +18,7 @@ from data_tools.d4rl import read_d4rl
 from data_tools.d4rl_tasks import default_folder, find_file, task_of
 from data_tools.environment import parse_env_arguments
 from data_tools.hdf5 import DatasetError
+from data_tools.stored_rows import COUNTERFACTUAL
 from offline_algos.origin import Origin
 
 
@@ -158,9 +159,38 @@ def make_dataset(
     return Dataset(buffer, provenance, path, digest, episode_returns(buffer))
 
 
+def counterfactual(buffer: ReplayBuffer) -> npt.NDArray[np.bool_]:
+    """Which rows are what another action than the logged one would have done, bool (rows,).
+
+    `data_tools.relabel` adds them; other datasets have none.
+    """
+    if COUNTERFACTUAL not in buffer._meta.get_keys():
+        return np.zeros(len(buffer), bool)
+    return np.asarray(buffer._meta[COUNTERFACTUAL], bool)[: len(buffer)]
+
+
+def refuse_counterfactual(dataset: Dataset) -> None:
+    """Refuse data to a method that imitates: it would imitate what nobody did.
+
+    Raises:
+        DatasetError: It has counterfactual transitions.
+    """
+    count = int(counterfactual(dataset.buffer).sum())
+    if count:
+        raise DatasetError(
+            f"{dataset.path} has {count} counterfactual transitions: values can be learned from "
+            "them, imitation would copy actions that nobody took. Take the dataset that "
+            "data_tools.relabel was given, or a method that learns values."
+        )
+
+
 def episode_returns(buffer: ReplayBuffer) -> npt.NDArray[np.float64]:
-    """Undiscounted returns of a buffer's whole episodes, oldest first, float64 (episodes,)."""
+    """Undiscounted returns of a buffer's whole episodes, oldest first, float64 (episodes,).
+
+    Counterfactual transitions, each an episode by itself, are none of them.
+    """
     rows = buffer.sample_indices(0)
+    rows = rows[~counterfactual(buffer)[rows]]
     totals = np.cumsum(buffer.rew[rows], dtype=np.float64)
     ends = np.flatnonzero(buffer.done[rows])
     returns: npt.NDArray[np.float64] = np.diff(totals[ends], prepend=0.0)

@@ -36,9 +36,11 @@ def number(low: float, high: float = math.inf, *, positive: bool = False) -> Cal
         except ValueError:
             value = math.nan
         if not (math.isfinite(value) and low <= value <= high) or (positive and value <= 0.0):
-            allowed = "above 0" if positive else f"of at least {low:g}"
-            allowed += f" and at most {high:g}" if math.isfinite(high) else ""
-            raise argparse.ArgumentTypeError(f"expected a number {allowed}, got {text!r}")
+            bounds = [f"of at least {low:g}"] if math.isfinite(low) else []
+            bounds = ["above 0"] if positive else bounds
+            bounds += [f"at most {high:g}"] if math.isfinite(high) else []
+            allowed = " " + " and ".join(bounds) if bounds else ""
+            raise argparse.ArgumentTypeError(f"expected a number{allowed}, got {text!r}")
         return value
 
     return parse

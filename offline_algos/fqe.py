@@ -3,8 +3,8 @@
     python -m offline_algos.fqe policy.pth --load-buffer-name trades.hdf5
 
 The data need not be what the policy was trained on, but of the same task. See
-`offline_algos.fitted_q` for the method; how far its ranking of policies is to be believed is what
-``python -m benchmarks.report`` tables.
+`offline_algos.fitted_q` for the method. It is a diagnostic: compare policies by it on one dataset,
+and believe a difference no further than both errors reach.
 """
 
 from __future__ import annotations
@@ -39,11 +39,13 @@ def make_parser() -> command_line.ArgumentParser:
     add("--updates", type=whole(1), default=DEFAULT.updates, help="default %(default)s")
     add("--batch-size", type=whole(1), default=DEFAULT.batch_size, help="default %(default)s")
     add("--lr", type=number(0.0, positive=True), default=DEFAULT.lr, help="default %(default)s")
-    add("--tau", type=number(0.0, 1.0, positive=True), default=DEFAULT.tau,
-        help="how fast the target's copy follows (default %(default)s)")  # fmt: skip
+    add("--tau", type=number(0.0, 1.0, positive=True),
+        help="how fast the target's copy follows (default: so that it arrives)")  # fmt: skip
     add("--hidden-sizes", type=whole(1), nargs="+", default=list(DEFAULT.hidden_sizes),
         metavar="N", help="default %(default)s")  # fmt: skip
     add("--seed", type=whole(0), default=0, help="default %(default)s")
+    add("--fits", type=whole(1), default=DEFAULT.fits, help="how often to fit, from other weights: "
+        "what the estimates differ by is the fit's error (default %(default)s)")  # fmt: skip
     add("--threads", type=whole(1), default=1, help="default %(default)s")
     add("--save", type=Path, metavar="FILE", help="write the estimate as JSON")
     return parser
@@ -68,7 +70,43 @@ def fit_of(policy: TrainedPolicy, dataset: Dataset) -> list[Any]:
             f"{dataset.path} was made in {made}, the policy was trained for "
             f"{policy.about['task']}. Take a dataset of the policy's own task."
         )
+    refuse_other_actions(policy.about.get("action_space") or {}, dataset)
     return layout
+
+
+def refuse_other_actions(known: dict[str, Any], dataset: Dataset) -> None:
+    """Refuse data in which the numbers of actions mean something else than in the policy.
+
+    Args:
+        known: What the checkpoint says about its actions.
+        dataset: The data; a foreign file says nothing, and is taken.
+
+    Raises:
+        ValueError: They do.
+    """
+    made = (dataset.provenance or {}).get("action") or {}
+    for name in ("levels", "brackets"):
+        ours, theirs = known.get(name), made.get(name)
+        if ours is None or theirs is None or ours == theirs:
+            continue
+        number = next((i for i, (a, b) in enumerate(zip(ours, theirs, strict=False)) if a != b), -1)
+        differing = ""
+        if number >= 0:
+            differing = f" action {number} is {theirs[number]} there and {ours[number]} here;"
+        raise ValueError(
+            f"{dataset.path} and the policy differ in their actions:{differing} there are "
+            f"{len(theirs)} and {len(ours)}. Take a dataset of the policy's own configuration."
+        )
+
+
+def refuse_target(path: Path | None) -> None:
+    """Refuse a file that could not be written, before minutes of fitting.
+
+    Raises:
+        ValueError: Its folder does not exist, or it is a folder.
+    """
+    if path is not None and (path.is_dir() or not path.parent.is_dir()):
+        raise ValueError(f"--save {path}: expected a file in a folder that exists.")
 
 
 def estimate(
@@ -89,10 +127,20 @@ def estimate(
     continuous = isinstance(policy.actor, BoxActor)
     dataset = load_dataset(path, settings.seed, continuous=continuous)
     layout = fit_of(policy, dataset)
-    with tqdm(total=settings.updates, unit="step", leave=False, disable=quiet or None) as bar:
+    total = settings.updates * settings.fits
+    with tqdm(total=total, unit="step", leave=False, disable=quiet or None) as bar:
         return evaluate_policy(
             policy.actor, dataset, layout, settings, progress=lambda loss: bar.update()
         )
+
+
+def _a_step(reward: float, gamma: float) -> str:
+    """Nothing where no discount weights the steps."""
+    return f"reward a step {reward:.6g}; " if gamma < 1.0 else ""
+
+
+def _error(found: float | None) -> str:
+    return "of unknown error" if found is None else f"± {found:.2g}"
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -100,6 +148,7 @@ def main(argv: list[str] | None = None) -> int:
 
     def command() -> None:
         args = make_parser().parse_args(argv)
+        refuse_target(args.save)
         seed_everything(args.seed, args.threads)
         policy = load_policy(args.checkpoint)
         gamma = args.gamma
@@ -107,17 +156,20 @@ def main(argv: list[str] | None = None) -> int:
             gamma = policy.about.get("arguments", {}).get("gamma", DEFAULT.gamma)
         settings = Settings(
             gamma, args.updates, args.batch_size, args.lr, args.tau, tuple(args.hidden_sizes),
-            args.seed,
+            args.seed, args.fits,
         )  # fmt: skip
         found = estimate(policy, args.load_buffer_name, settings)
         print(
-            f"value {found.value:.6g} ± {found.error:.2g} (discount {gamma:g}, over "
-            f"{found.starts} episodes' first states; the fit's own error is not in it)\n"
-            f"reward a step {found.reward:.6g}; loss {found.loss:.4g} variances of the reward"
+            f"value {found.value:.6g} (discount {gamma:g}), {_error(found.error)} over the first "
+            f"states of {found.starts} episodes, {_error(found.fit_error)} over {args.fits} fits\n"
+            f"{_a_step(found.reward, gamma)}loss {found.loss:.4g} variances of the reward"
         )
         if args.save is not None:
             with replacing(args.save) as temporary:
-                made = asdict(found) | {"settings": asdict(settings), "policy": policy.about}
+                made = asdict(found) | {
+                    "settings": asdict(settings) | {"tau": settings.pace},
+                    "policy": policy.about,
+                }
                 temporary.write_text(json.dumps(made, indent=2) + "\n", encoding="utf-8")
 
     return command_line.run(command)

@@ -140,8 +140,17 @@ def check_arguments(path: Path, recorded: dict[str, Any], arguments: dict[str, A
             )
         raise CheckpointError(
             f"--{name.replace('_', '-')} {arguments[name]} now, {recorded[name]} in {path}: a run "
-            "goes on with the flags that it began with. Leave it as it was, or start anew."
+            f"goes on with the flags that it began with. {_remedy(name, recorded[name])}, or start "
+            "anew."
         )
+
+
+def _remedy(name: str, value: Any) -> str:
+    """How to have a flag's recorded value again: it may follow from others that were not given."""
+    if value is None or isinstance(value, bool):
+        return "Leave it as it was"
+    words = value if isinstance(value, list) else [value]
+    return f"Pass --{name.replace('_', '-')} {' '.join(map(str, words))}"
 
 
 def differing(recorded: dict[str, Any], arguments: dict[str, Any]) -> list[str]:

@@ -249,8 +249,11 @@ def test_the_flags_reach_the_algorithm():
     name = "d4rl_style_cql"
     made, _ = scripts.make_algorithm(name)
     assert (made.soft_backup, made.cloning_steps) == (False, 0)
-    made, _ = scripts.make_algorithm(name, "--soft-backup", "1", "--cloning-steps", "7")
+    assert made.critic_optim._max_grad_norm == made.critic2_optim._max_grad_norm == 1.0
+    flags = ("--soft-backup", "1", "--cloning-steps", "7", "--max-grad-norm", "0")
+    made, _ = scripts.make_algorithm(name, *flags)
     assert (made.soft_backup, made.cloning_steps) == (True, 7)
+    assert made.critic_optim._max_grad_norm is made.critic2_optim._max_grad_norm is None
 
 
 @pytest.mark.parametrize("calibrated", [False, True])

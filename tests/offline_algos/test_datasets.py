@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from data_tools.hdf5 import load_buffer
+from data_tools.relabel import relabel
 from offline_algos.datasets import behaviour_reference, load_dataset, make_dataset
-from tests.offline_algos import samples
+from tests.offline_algos import samples, scripts
 
 
 def test_a_file_and_its_buffer_say_the_same(dataset_file):
@@ -44,3 +45,15 @@ def test_returns_of_a_buffer_that_wrapped_and_has_an_unfinished_episode():
     returns = make_dataset(buffer, None, seed=0).returns
     rewards = buffer.rew[buffer.sample_indices(0)]  # rows 110 to 229, episodes end every 50
     np.testing.assert_allclose(returns, [rewards[:40].sum(), rewards[40:90].sum()])
+
+
+@pytest.mark.parametrize("name", ["atari_style_il", "atari_style_dt"])
+def test_what_nobody_did_is_not_imitated(name, dataset_file, tmp_path, capsys):
+    path = tmp_path / "more.hdf5"
+    relabel(dataset_file, path, actions="all", progress=False)
+    logged, more = (load_dataset(str(each), seed=0) for each in (dataset_file, path))
+    assert len(more.buffer) > len(logged.buffer)
+    np.testing.assert_array_equal(more.returns, logged.returns)  # of episodes, not of branches
+    assert scripts.run(name, path, tmp_path / "log") == 2
+    error = capsys.readouterr().err
+    assert "counterfactual transitions" in error and error.count("\n") == 1

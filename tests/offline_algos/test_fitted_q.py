@@ -12,7 +12,8 @@ from tianshou.data import Batch, ReplayBuffer
 from data_tools.buffers import TensorReplayBuffer
 from offline_algos import fqe
 from offline_algos.actors import Actor, BoxActor
-from offline_algos.datasets import Dataset, make_dataset
+from offline_algos.checkpoint import load_policy
+from offline_algos.datasets import Dataset, load_dataset, make_dataset
 from offline_algos.fitted_q import Estimate, Settings, evaluate_policy, first_rows
 from offline_algos.normalisation import Normaliser
 
@@ -94,7 +95,14 @@ def true_value(action: int) -> float:
 
 def quick(**changes: Any) -> Settings:
     return Settings(
-        **{"gamma": GAMMA, "updates": 1500, "lr": 3e-3, "tau": 0.05, "hidden_sizes": (32,)}
+        **{
+            "gamma": GAMMA,
+            "updates": 1500,
+            "lr": 3e-3,
+            "tau": 0.05,
+            "hidden_sizes": (32,),
+            "fits": 2,
+        }
         | changes
     )
 
@@ -104,7 +112,9 @@ def test_it_finds_the_value_of_another_policy_than_the_data_s(action: int) -> No
     found = evaluate_policy(Always(action), chain(), LAYOUT, quick())
     assert found.value == pytest.approx(true_value(action), abs=0.15)
     assert found.reward == pytest.approx((1 - GAMMA) * found.value)
+    assert found.error is not None and found.fit_error is not None
     assert found.error < 1e-4  # every episode begins in the same state
+    assert found.fit_error > 1e-3  # which says nothing about the fit
 
 
 def test_the_policies_of_the_chain_differ_enough() -> None:
@@ -145,6 +155,60 @@ def test_episodes_begin_where_another_has_ended() -> None:
     assert first_rows(data.buffer).tolist() == expected
 
 
+def test_counterfactual_transitions_begin_no_episode() -> None:
+    data = chain(100, length=30)
+    begun = first_rows(data.buffer)
+    data.buffer._meta["counterfactual"] = np.arange(len(data.buffer)) >= begun[2]
+    assert first_rows(data.buffer).tolist() == begun[:2].tolist()
+    data.buffer._meta["counterfactual"] = np.ones(len(data.buffer), bool)
+    with pytest.raises(ValueError, match="no episode begins"):
+        evaluate_policy(Always(0), data, LAYOUT, quick())
+
+
+def test_a_policy_may_do_at_first_what_nobody_does_elsewhere() -> None:
+    class AtFirst(Always):
+        def forward(self, observations: torch.Tensor) -> torch.Tensor:
+            return torch.where(observations[:, 1] > 0, 5, 0)
+
+    buffer = ReplayBuffer(40)
+    for row in range(40):
+        seen = [np.eye(STATES, dtype=np.float32)[number] for number in (1, 2)]
+        buffer.add(Batch(
+            obs=seen[0], act=0, rew=float(row % 2), terminated=True, truncated=False,
+            obs_next=seen[1], info={},
+        ))  # fmt: skip
+    settings = quick(updates=2)
+    assert evaluate_policy(AtFirst(0), make_dataset(buffer, None, 0), LAYOUT, settings).starts == 40
+
+
+def test_far_horizons_are_reached() -> None:
+    rng = np.random.default_rng(2)
+    buffer = ReplayBuffer(1000)
+    seen = np.eye(STATES, dtype=np.float32)[0]
+    for row in range(1000):
+        buffer.add(Batch(
+            obs=seen, act=0, rew=1.0 + rng.normal(), terminated=False, truncated=row % 50 == 49,
+            obs_next=seen, info={},
+        ))  # fmt: skip
+    settings = Settings(updates=2000, lr=3e-3, hidden_sizes=(32,), fits=1, batch_size=64)
+    found = evaluate_policy(Always(0), make_dataset(buffer, None, 0), LAYOUT, settings)
+    assert found.reward == pytest.approx(1.0, rel=0.15)
+
+
+def test_what_one_number_cannot_say_is_unknown() -> None:
+    found = evaluate_policy(Always(0), chain(20), LAYOUT, quick(updates=2, fits=1))
+    assert (found.starts, found.error, found.fit_error) == (1, None, None)
+
+
+def test_what_has_no_value_is_refused() -> None:
+    data = chain(100)
+    data.buffer.terminated[:] = False
+    with pytest.raises(ValueError, match="--gamma 1"):
+        evaluate_policy(Always(0), data, LAYOUT, quick(gamma=1.0))
+    with pytest.raises(ValueError, match="the fit diverged"):
+        evaluate_policy(Always(0), chain(100), LAYOUT, quick(lr=1e30, updates=50))
+
+
 def test_a_policy_that_remembers_is_refused() -> None:
     with pytest.raises(ValueError, match="remembers of its episode"):
         evaluate_policy(Remembering(0), chain(100), LAYOUT, quick())
@@ -178,6 +242,24 @@ def test_the_command_estimates_and_saves(
 def test_a_continuous_policy_is_estimated_too(continuous_run: Path, continuous_file: Path) -> None:
     words = [continuous_run / "policy.pth", "--load-buffer-name", continuous_file]
     assert fqe.main([*map(str, words), "--updates", "5"]) == 0
+
+
+def test_data_whose_actions_mean_something_else_are_refused(
+    il_run: Path, dataset_file: Path
+) -> None:
+    policy = load_policy(il_run / "policy.pth")
+    levels = policy.about["action_space"]["levels"]
+    fqe.fit_of(policy, load_dataset(str(dataset_file), 0))
+    policy.about["action_space"]["levels"] = [-1.0, *levels[1:]]
+    with pytest.raises(ValueError, match=f"action 0 is {levels[0]} there and -1.0 here"):
+        fqe.fit_of(policy, load_dataset(str(dataset_file), 0))
+
+
+def test_a_file_that_cannot_be_written_is_refused_at_once(tmp_path: Path, capsys: Any) -> None:
+    said = refusal(
+        capsys, "none.pth", "--load-buffer-name", "none", "--save", tmp_path / "no" / "x.json"
+    )
+    assert "--save" in said and "folder that exists" in said
 
 
 def test_data_of_the_other_kind_of_actions_are_refused(

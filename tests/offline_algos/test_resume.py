@@ -93,7 +93,9 @@ def test_what_cannot_go_on(dataset_file, tmp_path, capsys):
         capsys, dataset_file, tmp_path, "--seed", "1"
     )
     error = refused(capsys, dataset_file, tmp_path, "--lr", "0.5")
-    assert "--lr 0.5 now, 0.0001 in" in error
+    assert "--lr 0.5 now, 0.0001 in" in error and "Pass --lr 0.0001, or" in error
+    error = refused(capsys, dataset_file, tmp_path, "--hidden-sizes", "9")
+    assert "Pass --hidden-sizes 8, or" in error
     whole = state.read_bytes()
     state.write_bytes(whole[:300])
     assert "cannot be read as a training state" in refused(capsys, dataset_file, tmp_path)
