@@ -52,6 +52,7 @@ class FlatBufferWriter(LaneWriter):
         check_room: bool = True,
         block_bytes: int | None = None,
     ) -> None:
+        extra = dict(sorted((extra or {}).items()))  # as every reader will list them
         shape = (observation_size,) if isinstance(observation_size, int) else observation_size
         observed = shape, np.dtype(observation_dtype)
         action = tuple(action_shape), np.dtype(action_dtype)
@@ -63,7 +64,7 @@ class FlatBufferWriter(LaneWriter):
             "truncated": ((), np.dtype(np.bool_)),
             "done": ((), np.dtype(np.bool_)),
             "obs_next": observed,
-            **(extra or {}),
+            **extra,
             "_indices": ((), np.dtype(np.int64)),
         }
         self._stack_num = stack_num

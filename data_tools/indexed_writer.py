@@ -72,13 +72,12 @@ class IndexedWriter(LaneWriter):
         check_room: bool = True,
         block_bytes: int = _BLOCK_BYTES,
     ) -> None:
+        extra = dict(sorted((extra or {}).items()))  # as every reader will list them
         self.shown = shown_dtype(decisions)
         parts = {name: self.shown[name] for name in self.shown.names or ()}
         self._action = tuple(action_shape), np.dtype(action_dtype)
         largest = None if actions is None else actions - 1
-        stored = {
-            f"{EXTRA}/{name}": stored_extra(*column) for name, column in (extra or {}).items()
-        }
+        stored = {f"{EXTRA}/{name}": stored_extra(*column) for name, column in extra.items()}
         self._bits = {name: bits for name, (*_, bits) in stored.items() if bits}
         columns: Columns = {
             "rew": ((), np.dtype(reward_dtype)),
@@ -87,7 +86,7 @@ class IndexedWriter(LaneWriter):
             "flags": ((), np.dtype(np.uint8)),
             **{name: (shape, dtype) for name, (shape, dtype, _) in stored.items()},
         }
-        self._extra = tuple(extra or {})
+        self._extra = tuple(extra)
         self._last: list[tuple[npt.NDArray[np.int64], npt.NDArray[Any]]] = []
         super().__init__(
             path, size=size, num_lanes=num_lanes, columns=columns, observed=((), self.shown),

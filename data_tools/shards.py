@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
-import os
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from data_tools.files import replacing, sha256_of_each
 from data_tools.flat_layout import DatasetError, read_provenance
 from data_tools.parts import Part, Recording
 from data_tools.provenance import describe_episodes, episodes_of
+from data_tools.shard_folder import folder_prefix, without_older_shards
 from data_tools.target_file import require_room
 from data_tools.training_span import FULL
 from data_tools.virtual import join_files, join_indexed
@@ -74,7 +74,7 @@ class ShardedCollection:
     def folder(self) -> Path:
         """Where the shards lie: another plan's lie elsewhere."""
         # HDF5 gives a meaning to %
-        return self.path.with_name(f"{_prefix(self.path)}{self.plan[:12]}")
+        return self.path.with_name(f"{folder_prefix(self.path)}{self.plan[:12]}")
 
     @cached_property
     def parts(self) -> list[Part]:
@@ -191,13 +191,10 @@ class ShardedCollection:
             content = join_files(sources, self.path.parent, provenance)
         else:
             content = join_indexed(provenance)
-        older = _folder_of(self.path) if overwrite else None
         if not overwrite and self.path.exists():
             raise DatasetError(f"{self.path} has appeared meanwhile. Choose another name.")
-        with replacing(self.path) as temporary:
+        with without_older_shards(self.path, self.folder), replacing(self.path) as temporary:
             temporary.write_bytes(content)
-        if older is not None and older != self.folder:
-            shutil.rmtree(older, ignore_errors=True)
         return episodes, provenance
 
     def _state(self) -> str:
@@ -213,22 +210,6 @@ class ShardedCollection:
         """Leave no folder without a shard in it."""
         if self.folder.is_dir() and not any(part.path.exists() for part in self.parts):
             shutil.rmtree(self.folder, ignore_errors=True)
-
-
-def _prefix(path: Path) -> str:
-    """How the names of a dataset's folders begin; HDF5 gives a meaning to %."""
-    return f"{path.name.replace('%', '_')}.shards-"
-
-
-def _folder_of(path: Path) -> Path | None:
-    """The folder of a dataset's shards; None where it has none."""
-    try:
-        name = ((read_provenance(path) or {}).get("shards") or {}).get("folder")
-    except DatasetError:
-        return None
-    if not isinstance(name, str) or not name.startswith(_prefix(path)) or os.sep in name:
-        return None
-    return path.with_name(name)
 
 
 @contextlib.contextmanager

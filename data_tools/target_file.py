@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_tools.flat_layout import DatasetError
+from data_tools.shard_folder import without_older_shards
 
 
 class TargetFile:
@@ -69,7 +70,8 @@ class TargetFile:
         self._file.close()
         if not self._overwrite and self.path.exists():
             raise DatasetError(f"{self.path} has appeared meanwhile. Choose another name.")
-        os.replace(self._temporary, self.path)
+        with without_older_shards(self.path):
+            os.replace(self._temporary, self.path)
 
     def discard(self) -> None:
         """Remove what was not published."""

@@ -16,6 +16,7 @@ from typing import Any
 from data_tools.command_line import TERMINATIONS
 from data_tools.files import replacing
 from data_tools.flat_layout import DatasetError
+from data_tools.shard_folder import without_older_shards
 
 
 class Spillway(io.RawIOBase):
@@ -160,7 +161,7 @@ def appearing(path: Path, *, folder: bool) -> Iterator[Path]:
         kind = "a file" if folder else "a folder"
         raise DatasetError(f"{path} is {kind}, which is not overwritten. Choose another name.")
     if not folder:
-        with replacing(path) as temporary:
+        with without_older_shards(path), replacing(path) as temporary:
             yield temporary
         return
     holder = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.absolute().parent))

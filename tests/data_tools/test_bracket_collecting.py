@@ -12,9 +12,11 @@ import pytest
 from tianshou.data import ReplayBuffer
 
 from data_tools.collect import main
+from data_tools.convert import convert
 from data_tools.dataset_report import report_dataset
 from data_tools.environment import TASKS, environment_help, reopen_market
 from data_tools.hdf5 import load_buffer
+from data_tools.layouts import to_full, to_indexed
 from data_tools.policies import PolicyError, make_policy
 from data_tools.provenance_schema import find_fault
 from gym_trade import Market, VectorSLTPEnv
@@ -61,6 +63,23 @@ def test_transitions_equal_the_scalar_environment(
     if task == "Trade-OneStep-v0":
         assert buffer.terminated.all() and found.episodes.mean_length == 1.0
         assert provenance["episode_steps"] == 30  # as asked for: it shortens nothing here
+
+
+@pytest.mark.parametrize("task", ["Trade-SLTP-v0", "Trade-OneStep-v0"])
+def test_masks_and_probabilities_come_back_in_the_same_bytes(
+    tmp_path: Path, market_file: str, task: str
+) -> None:
+    """Two further columns, whichever writer wrote them: another layout, another format."""
+    full, small = tmp_path / "full.hdf5", tmp_path / "small.hdf5"
+    for path, layout in (full, "full"), (small, "indexed"):
+        quiet(path, market_file, task=task, policy="random", env=BRACKETS, layout=layout)
+    to_full(small, tmp_path / "a.hdf5")
+    assert (tmp_path / "a.hdf5").read_bytes() == full.read_bytes()
+    to_indexed(full, tmp_path / "b.hdf5")
+    assert (tmp_path / "b.hdf5").read_bytes() == small.read_bytes()
+    convert(full, tmp_path / "c.h5", target_format="d4rl")
+    convert(tmp_path / "c.h5", tmp_path / "d.hdf5")
+    assert (tmp_path / "d.hdf5").read_bytes() == full.read_bytes()
 
 
 def test_a_rollout_has_no_default_length(tmp_path: Path, market_file: str) -> None:

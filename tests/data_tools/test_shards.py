@@ -302,3 +302,24 @@ def test_it_is_converted_as_a_plain_one_is(tmp_path: Path, whole: Path) -> None:
     (one, _), (other, _) = load_buffer(whole / "a.hdf5"), load_buffer(tmp_path / "b.hdf5")
     for name in (*COLUMNS, "policy_logp"):
         np.testing.assert_array_equal(one._meta[name], other._meta[name])
+
+
+@pytest.mark.parametrize("layout", ["full", "indexed"])
+def test_what_replaces_it_takes_its_shards_away(
+    tmp_path: Path, market_file: str, layout: str
+) -> None:
+    """A plain file in its place, and a sharded one of other rows."""
+    sharded(tmp_path, market_file, layout=layout, env={"window_sizes": 4})
+    assert len(shard_files(tmp_path)) == SHARDS
+    sharded(tmp_path, market_file, layout=layout, env={"window_sizes": 4}, seed=7, overwrite=True)
+    assert len(shard_files(tmp_path)) == SHARDS
+    quiet(tmp_path / "a.hdf5", market_file, env={"window_sizes": 4}, overwrite=True)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.hdf5"]
+    assert len(load_buffer(tmp_path / "a.hdf5")[0]) == 500
+
+
+def test_a_conversion_in_its_place_does_so_too(tmp_path: Path, market_file: str) -> None:
+    sharded(tmp_path, market_file)
+    quiet(tmp_path / "plain.hdf5", market_file)
+    convert_main([str(tmp_path / "plain.hdf5"), str(tmp_path / "a.hdf5"), "--overwrite"])
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["a.hdf5", "plain.hdf5"]
