@@ -46,7 +46,8 @@ def methods_table(result: dict[str, Any]) -> str:
         f"Mean and 95% interval over seeds 0 to {result['seeds'] - 1} of the return on test "
         "episodes (CartPole and Pendulum: 10 of fixed seeds; HalfCheetah: 5, seed 0 alone; "
         "markets: one pass over the period after the data); one dataset a task; "
-        "networks of two layers of 64, HalfCheetah 256 (CQL 128), the flags in `benchmarks/methods.py`; "
+        "networks of two layers of 64, HalfCheetah 256 (CQL 128), the flags in "
+        "`benchmarks/methods.py`; "
         f"runs of commit {', '.join(sorted(commits))}."
     )
     return table(header, rows) + "\n\n" + provenance(result, more)

@@ -38,6 +38,22 @@ def content_hash(path: str | os.PathLike[str]) -> str:
     return hashlib.sha256("\n".join([digest, *found]).encode()).hexdigest()
 
 
+def check_shards(path: str | os.PathLike[str]) -> None:
+    """Refuse a dataset whose shards are not the files that were joined; others are not read.
+
+    Raises:
+        DatasetError: A shard is missing or has changed since it was joined.
+    """
+    file = Path(path)
+    try:
+        shards = _shards(file)
+        found = sha256_of_each([shard.path for shard in shards])
+    except OSError as error:
+        raise DatasetError(f"{error.filename or file}: {error.strerror or error}.") from None
+    for shard, content in zip(shards, found, strict=True):
+        shard.check_content(file, content)
+
+
 def _shards(file: Path) -> list[Shard]:
     """The other files that hold a dataset's transitions; none of most."""
     if not h5py.is_hdf5(file):

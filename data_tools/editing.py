@@ -13,6 +13,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from data_tools.command_line import ArgumentParser
+from data_tools.content import check_shards
 from data_tools.environment import TASKS, parse_env_arguments
 from data_tools.episode_scan import EpisodeScan
 from data_tools.episodes import Episodes
@@ -222,7 +223,8 @@ def check_target(target: Path, sources: Iterable[Path], overwrite: bool) -> None
 
 @contextmanager
 def open_source(path: Path, market: Market | str | None, features: Any) -> Iterator[StoredRows]:
-    """As `stored_rows.open_rows`; what does not fit into memory is an error of one line."""
+    """As `stored_rows.open_rows`; changed shards and too little memory are errors of one line."""
+    check_shards(path)
     with open_rows(path, market=market, features=features) as source:
         try:
             yield source

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from data_tools.collected_files import in_one_file
+from data_tools.content import check_shards
 from data_tools.flat_layout import COLUMNS, DatasetError, FlatDataset, read_rows, row_chunks
 from data_tools.flat_skeleton import Columns
 from data_tools.flat_writer import FlatBufferWriter
@@ -54,6 +55,7 @@ def to_full(
         DatasetError: A file or the market cannot be used, or the dataset is not indexed.
     """
     _refuse_itself(path, target)
+    check_shards(path)
     with open_dataset(path, market=market, features=features) as dataset:
         if not isinstance(dataset, IndexedDataset):
             raise DatasetError(f"{path} has the full layout already.")
@@ -94,6 +96,7 @@ def to_indexed(
             market, or the dataset holds what the indexed layout does not.
     """
     _refuse_itself(path, target)
+    check_shards(path)
     with open_dataset(path) as dataset:
         _refuse_unfit(dataset)
         windows = open_windows(path, dataset.provenance, market=market, features=features)

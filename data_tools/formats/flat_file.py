@@ -15,6 +15,7 @@ from typing import Any
 import h5py
 import numpy as np
 
+from data_tools.content import check_shards
 from data_tools.flat_layout import (
     COLUMNS,
     FLAGS,
@@ -59,6 +60,7 @@ def open_tianshou(path: Path, *, trust: bool) -> Iterator[Trajectories]:
         if not vector and not pickled:
             with open_flat(path):
                 pass  # its structure is right
+            check_shards(path)
         needed = [name for name in pickled if name not in UNNEEDED]
         if needed and not trust:
             raise DatasetError(

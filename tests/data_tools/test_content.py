@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 import h5py
 import pytest
 
 from data_tools.content import content_hash
+from data_tools.convert import convert
 from data_tools.files import sha256
 from data_tools.hdf5 import DatasetError, load_buffer, read_provenance
+from data_tools.layouts import to_full, to_indexed
+from data_tools.merge import merge
+from data_tools.relabel import relabel
+from data_tools.subset import subset
 from tests.data_tools.collecting import quiet
 from tests.data_tools.sharding import shard_files, sharded
 
@@ -65,6 +71,27 @@ def test_a_shard_that_has_changed_is_refused(made: Path) -> None:
     first.unlink()
     with pytest.raises(DatasetError, match=r"00000\.hdf5"):
         content_hash(made)
+
+
+def test_no_other_dataset_is_made_of_changed_shards(made: Path, tmp_path: Path) -> None:
+    """The new file would have a hash of its own, and nobody would know any more."""
+    target, plain = tmp_path / "b.hdf5", tmp_path / "plain.hdf5"
+    full = "_meta" in h5py.File(made)
+    relaid = to_indexed if full else to_full
+    writers: list[Callable[[], object]] = [
+        lambda: subset(made, target, fraction=0.5),
+        lambda: merge([made, plain], target),
+        lambda: relabel(made, target, reward="pnl"),
+        lambda: relaid(made, target),
+    ]
+    if full:
+        writers.append(lambda: convert(made, target, target_format="d4rl"))
+    subset(made, plain, fraction=0.3)
+    alter(shard_files(made.parent)[0])
+    for write in writers:
+        with pytest.raises(DatasetError, match=r"00000\.hdf5 has changed since"):
+            write()
+    assert not target.exists()
 
 
 def test_without_listed_hashes_it_changes_with_the_shards(made: Path) -> None:
