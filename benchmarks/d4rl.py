@@ -24,7 +24,7 @@ from typing import Any
 
 from benchmarks.machine import describe_machine
 from benchmarks.markdown import provenance, table
-from benchmarks.scores_engine import run_jobs
+from benchmarks.scores_engine import is_answered, run_jobs
 from data_tools import command_line
 from data_tools.d4rl_tasks import FAMILIES, default_folder
 from data_tools.files import replacing
@@ -83,10 +83,7 @@ class Job:
     @property
     def is_done(self) -> bool:
         """Whether its file says the same command."""
-        try:
-            return bool(json.loads(self.result.read_text())["command"] == self.command())
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        return is_answered(self.result, self.command())
 
 
 def work(job: Job) -> None:

@@ -22,6 +22,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.machine import describe_machine
+from benchmarks.scores_engine import is_answered
 from benchmarks.suite_config import size_name
 from data_tools.files import replacing
 
@@ -111,10 +112,7 @@ class Work:
     @property
     def is_done(self) -> bool:
         """Whether it need not be run again: its file says the same command."""
-        try:
-            return bool(json.loads(self.result.read_text())["command"] == self.command())
-        except (OSError, ValueError, KeyError, TypeError):
-            return False
+        return is_answered(self.result, self.command())
 
     def command(self) -> list[str]:
         """The whole command, its places relative to the benchmark's folder."""

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import signal
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection, get_context
+from pathlib import Path
 from typing import Any, Protocol
 
 from data_tools.command_line import CommandLineError, terminate_cleanly
@@ -178,3 +180,11 @@ def run_jobs(
     if engine != "local":
         raise CommandLineError(f"--engine {engine}: expected local or ray.")
     return run_local(work, jobs, workers or 1, say)
+
+
+def is_answered(path: Path, command: list[str]) -> bool:
+    """Whether a result's file is there, whole, and of this very command."""
+    try:
+        return bool(json.loads(path.read_text())["command"] == command)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False

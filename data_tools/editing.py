@@ -12,9 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from tqdm import tqdm
 
-from data_tools.command_line import ArgumentParser
 from data_tools.content import check_shards
-from data_tools.environment import TASKS, parse_env_arguments
+from data_tools.environment import TASKS
 from data_tools.episode_scan import EpisodeScan
 from data_tools.episodes import Episodes
 from data_tools.files import sha256
@@ -237,26 +236,3 @@ def open_source(path: Path, market: Market | str | None, features: Any) -> Itera
 def progress_bar(total: int, show: bool) -> tqdm[Any]:
     """A bar on stderr that counts transitions written."""
     return tqdm(total=total, desc="writing", unit=" transitions", unit_scale=True, disable=not show)
-
-
-def add_source_flags(parser: ArgumentParser) -> None:
-    """Add the flags that name an indexed dataset's market, and ``--overwrite``."""
-    add = parser.add_argument
-    add("--market", metavar="FILE",
-        help="the market that it was collected on, if it is no longer where it was")  # fmt: skip
-    add("--env", metavar="features=VALUE", action="append", default=[],
-        help="the environment's own features function, which the dataset alone may not "
-        "run")  # fmt: skip
-    add("--overwrite", action="store_true", help="replace an existing target")
-
-
-def read_features(parser: ArgumentParser, pairs: Sequence[str]) -> Any:
-    """The features function of ``--env``, or None.
-
-    Raises:
-        CommandLineError: Another argument is given.
-    """
-    arguments = parse_env_arguments(pairs)
-    if set(arguments) - {"features"}:
-        parser.error("--env: only features can be given here")
-    return arguments.get("features")

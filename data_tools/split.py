@@ -25,21 +25,18 @@ import pandas as pd
 from data_tools.command_line import (
     ArgumentParser,
     CommandLineError,
-    run,
-    sure_interrupts,
     terminate_cleanly,
 )
+from data_tools.edit_command import add_source_flags, run_edit
 from data_tools.editing import (
     Edited,
     Selection,
-    add_source_flags,
     check_target,
     describe_edit,
     longest_episode,
     nothing,
     open_source,
     progress_bar,
-    read_features,
     with_episodes,
     write_selections,
 )
@@ -47,6 +44,7 @@ from data_tools.embargo import clear_of
 from data_tools.flat_layout import DatasetError
 from data_tools.market_rows import MarketRows, require_market
 from data_tools.market_windows import MarketWindows, open_tables
+from data_tools.stamps import read_time
 from data_tools.stored_rows import StoredRows
 from gym_trade import Market
 
@@ -111,7 +109,7 @@ def split(
         check_target(goal, [place], overwrite)
     if goals[0].resolve() == goals[1].resolve():
         raise CommandLineError(f"{goals[0]}: expected two different files to write.")
-    moment = _read_time(at)
+    moment = _moment(at)
     with contextlib.ExitStack() as stack:
         opened = stack.enter_context(open_source(place, market, features))
         known = require_market(opened, "split")
@@ -137,14 +135,11 @@ def split(
     return made[0], made[1]
 
 
-def _read_time(text: str) -> pd.Timestamp:
-    try:
-        time = pd.Timestamp(text)
-    except ValueError:
-        time = None
-    if time is None or pd.isna(time):
+def _moment(text: str) -> pd.Timestamp:
+    moment = read_time(text)
+    if moment is None:
         raise CommandLineError(f"--at {text}: expected a time such as 2022-09-01T00:00.")
-    return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
+    return moment
 
 
 def _find_cut(
@@ -253,25 +248,19 @@ def _parser() -> ArgumentParser:
     return parser
 
 
+def _split_and_tell(**flags: Any) -> str:
+    """Split; what is to be said of the parts."""
+    lines = []
+    for part in split(**flags):
+        assert part.provenance is not None
+        span = part.provenance["span"]
+        lines += [f"{span['start']} to {span['end']}", part.text]
+    return "\n".join(lines)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line.
-
-    Returns:
-        0, 2 for bad input, 130 after Ctrl-C.
-    """
-
-    def command() -> None:
-        parser = _parser()
-        flags = vars(parser.parse_args(argv))
-        flags["features"] = read_features(parser, flags.pop("env"))
-        with sure_interrupts() as check:
-            parts = split(**flags, progress=True, check=check)
-        for part in parts:
-            assert part.provenance is not None
-            print(f"{part.provenance['span']['start']} to {part.provenance['span']['end']}")
-            print(part.text)
-
-    return run(command, interrupted="interrupted: nothing was written.")
+    """The command line: 0, 2 for bad input, 130 after Ctrl-C."""
+    return run_edit(_parser(), _split_and_tell, argv)
 
 
 if __name__ == "__main__":

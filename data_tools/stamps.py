@@ -155,3 +155,14 @@ def _count(counts: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], str]:
 def _in_window(counts: np.ndarray[Any, Any], nanoseconds: int) -> np.ndarray[Any, Any]:
     per_second = 10**9 // nanoseconds
     return np.asarray((counts >= _FIRST_SECOND * per_second) & (counts < _LAST_SECOND * per_second))
+
+
+def read_time(text: str) -> pd.Timestamp | None:
+    """A time as a flag names it, in UTC, as it is where it has no zone; None if it is none."""
+    try:
+        time = pd.Timestamp(text)
+    except ValueError:
+        return None
+    if pd.isna(time):
+        return None
+    return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")

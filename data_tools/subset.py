@@ -20,21 +20,18 @@ import numpy as np
 from data_tools.command_line import (
     ArgumentParser,
     CommandLineError,
-    run,
-    sure_interrupts,
     terminate_cleanly,
 )
+from data_tools.edit_command import add_source_flags, run_edit
 from data_tools.editing import (
     Edited,
     Selection,
-    add_source_flags,
     check_target,
     describe_edit,
     longest_episode,
     nothing,
     open_source,
     progress_bar,
-    read_features,
     with_episodes,
     write_selections,
 )
@@ -175,20 +172,8 @@ def _parser() -> ArgumentParser:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """The command line.
-
-    Returns:
-        0, 2 for bad input, 130 after Ctrl-C.
-    """
-
-    def command() -> None:
-        parser = _parser()
-        flags = vars(parser.parse_args(argv))
-        flags["features"] = read_features(parser, flags.pop("env"))
-        with sure_interrupts() as check:
-            print(subset(**flags, progress=True, check=check).text)
-
-    return run(command, interrupted="interrupted: nothing was written.")
+    """The command line: 0, 2 for bad input, 130 after Ctrl-C."""
+    return run_edit(_parser(), lambda **flags: subset(**flags).text, argv)
 
 
 if __name__ == "__main__":

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from data_tools import stamps
 from data_tools.embargo import clear_of
 from gym_trade import VectorTradeEnv
 
@@ -71,13 +72,10 @@ def read_time(text: str, name: str = "time") -> pd.Timestamp:
     Raises:
         PeriodError: It cannot be read.
     """
-    try:
-        time = pd.Timestamp(text)
-    except ValueError:
-        time = None
-    if time is None or pd.isna(time):
+    time = stamps.read_time(text)
+    if time is None:
         raise PeriodError(f"{name}={text!r} is no time. Expected one such as 2023-11-01T00:00.")
-    return time.tz_localize("UTC") if time.tzinfo is None else time.tz_convert("UTC")
+    return time
 
 
 def evaluation_range(
