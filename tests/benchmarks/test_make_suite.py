@@ -231,7 +231,9 @@ def test_a_command_in_a_process_of_its_own(whole, tmp_path):
 def test_a_dry_run_says_what_would_be_done(tmp_path, capsys):
     assert make(tmp_path / "none", "--dry-run", "--sizes", "10k", "1M") == 0
     out = capsys.readouterr().out
-    assert out.startswith("60 files with 25,250,000 transitions")
+    tasks, kinds = len(suite_config.TASKS), len(suite_config.KINDS)
+    files, rows = tasks * (2 + 2 * kinds), tasks * kinds * 1_010_000  # an expert and a medium one
+    assert out.startswith(f"{files} files with {rows:,} transitions")
     assert "python -m benchmarks.mix pendulum/random-1M.hdf5 pendulum/medium-1M.hdf5" in out
     assert "--epoch EPOCH " in out and not list(tmp_path.iterdir())
 
