@@ -1,4 +1,4 @@
-"""Datasets in shards, for the modules that do not make their own."""
+"""Datasets for the modules that do not make their own."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.data_tools.collecting import write_market
+from tests.data_tools.relabelled import collect_all
 from tests.data_tools.sharding import sharded
 
 
@@ -21,3 +22,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory, market_file: str) -> Path:
     folder = tmp_path_factory.mktemp("whole")
     sharded(folder, market_file)
     return folder
+
+
+@pytest.fixture(scope="session")
+def collected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A dataset of each kind that can be relabelled."""
+    return collect_all(tmp_path_factory.mktemp("collected"))

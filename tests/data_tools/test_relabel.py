@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
-import gymnasium as gym
 import h5py
 import numpy as np
 import pytest
@@ -15,112 +13,16 @@ from data_tools.buffers import TensorReplayBuffer
 from data_tools.driving import Behaviour
 from data_tools.flat_layout import read_provenance
 from data_tools.layouts import to_full, to_indexed
-from data_tools.load import load
 from data_tools.merge import merge
-from data_tools.relabel import main, relabel
+from data_tools.relabel import relabel
 from data_tools.subset import subset
-from gym_trade import Market
-from tests.data_tools.collecting import quiet, write_market
 from tests.data_tools.editing import (
-    assert_interrupt_leaves_nothing,
     episodes_of,
-    interrupting,
     opened,
-    push,
-    refused,
     rows_of,
-    set_provenance,
     stock,
 )
-from tests.data_tools.indexed import WILD
-
-ENV: dict[str, Any] = WILD["env"]
-CHANCE = {"slippage": 0.002, "slippage_model": "uniform", "initial_cash": [1000.0, 20_000.0]}
-KINDS: dict[str, dict[str, Any]] = {
-    "levels": {},
-    "chance": {"env": ENV | CHANCE},
-    "continuous": {"env": ENV | {"action_type": "continuous"}},
-    "brackets": {"task": "Trade-SLTP-v0", "policy": "random"},
-    "rollouts": {
-        "task": "Trade-OneStep-v0", "policy": "random", "env": ENV | {"rollout_steps": 8},
-        "episode_steps": None,
-    },
-    "sharded": {"env": ENV | CHANCE, "shards": 3},
-}  # fmt: skip
-SIZE, LANES = 300, 4
-
-
-@pytest.fixture(scope="module")
-def collected(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """A dataset of each kind."""
-    folder = tmp_path_factory.mktemp("collected")
-    market = write_market(folder / "market.csv")
-    made = {}
-    for kind, options in KINDS.items():
-        asked = WILD | {"buffer_size": SIZE, "num_envs": LANES} | options
-        made[kind] = quiet(folder / f"{kind}.hdf5", market, **asked).path
-    asked = WILD | {"buffer_size": SIZE, "num_envs": LANES, "layout": "indexed"}
-    made["indexed"] = quiet(folder / "indexed.hdf5", market, **asked).path
-    asked |= KINDS["sharded"]
-    made["indexed shards"] = quiet(folder / "indexed-shards.hdf5", market, **asked).path
-    return made
-
-
-class Slow:
-    """A scalar environment, driven from a reset to the state of any row of a dataset."""
-
-    def __init__(self, path: Path, **changes: Any) -> None:
-        known = read_provenance(path) or {}
-        self.buffer, self.keys = opened(path), self._keys(path, known)
-        market = Market(load(known["market"]["path"], echo=None))
-        env: Any = gym.make(f"gym_trade:{known['task']}").unwrapped
-        config = type(env).config_class.from_json(json.dumps(known["config"]), df=market)
-        self.env = type(env)(config.replace(**changes))
-
-    @staticmethod
-    def _keys(path: Path, known: dict[str, Any]) -> list[tuple[int, int, int]]:
-        """Each row's lane seed, episode and step."""
-        done = opened(path).done
-        files = [known]
-        if "shards" in known:
-            folder = path.parent / known["shards"]["folder"]
-            files = [read_provenance(folder / f["file"]) for f in known["shards"]["files"]]
-        keys: list[tuple[int, int, int]] = []
-        for each in files:
-            rows, lanes = each["buffer_size"], each["num_envs"]
-            for lane in range(lanes):
-                episode = step = 0
-                for _ in range(rows // lanes + (lane < rows % lanes)):
-                    keys.append((each["seed"] + lane, episode, step))
-                    episode, step = (episode + 1, 0) if done[len(keys) - 1] else (episode, step + 1)
-        return keys
-
-    def go(self, row: int, action: Any) -> tuple[Any, ...]:
-        """(obs, obs_next, reward, terminated) of an action at the state of a row."""
-        seed, episode, steps = self.keys[row]
-        seen = self.env.reset(seed=seed)[0]
-        for _ in range(episode):
-            seen = self.env.reset()[0]
-        for before in range(row - steps, row):
-            seen = self.env.step(self.buffer.act[before])[0]
-        after, reward, terminated, _, _ = self.env.step(action)
-        return seen, after, reward, terminated
-
-
-def alike(value: Any) -> Any:
-    """A number, or numbers by name, up to the last digits."""
-    if isinstance(value, dict):
-        return {name: alike(inner) for name, inner in value.items()}
-    return pytest.approx(value)
-
-
-def tried_at(logged: Any, count: int) -> list[int]:
-    """The row at whose state each of all other actions was tried."""
-    allowed = np.ones((len(logged), count), np.bool_)
-    if "action_mask" in logged._meta:
-        allowed = np.asarray(logged.action_mask)
-    return [row for row in range(len(logged)) for action in range(count)
-            if allowed[row, action] and action != logged.act[row]]  # fmt: skip
+from tests.data_tools.relabelled import KINDS, SIZE, Slow, alike, tried_at
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -290,101 +192,3 @@ def test_parts_and_joins_of_a_collection(collected: dict[str, Path], tmp_path: P
     assert fresh(part, 370) == fresh(whole, SIZE)
     again = subset(part.path, tmp_path / "c.hdf5", fraction=0.2)
     assert set(episodes_of(opened(again.path))) <= set(episodes_of(opened(part.path)))
-
-
-def change(path: Path, name: str, row: int, value: Any) -> None:
-    with h5py.File(path, "r+") as file:
-        column = file["_meta"][name] if "_meta" in file else file[name]
-        column[row] = value
-
-
-def test_rows_that_the_environment_does_not_give_are_refused(
-    collected: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path, target = tmp_path / "s.hdf5", str(tmp_path / "x.hdf5")
-    logged = opened(collected["levels"])
-    row = int(np.flatnonzero(~logged.done & (logged.rew != 0.0) & (logged.act != 0))[30])
-    account = logged.obs[row].copy()
-    account[-4] = np.nextafter(account[-4], np.float32(1))
-    window = logged.obs[row].copy()
-    window[3] += 1
-    ends = int(np.flatnonzero(logged.truncated)[0])
-    for name, at, value, message in (
-        ("rew", row, np.nextafter(logged.rew[row], 9), f"transition {row} cannot be replayed: rew"),
-        ("act", row, 0, f"transition {row} cannot be replayed"),
-        ("act", row, 77, f"act of transition {row} is 77. Expected one of Discrete"),
-        ("obs", row, account, f"transition {row} cannot be replayed: account of obs is"),
-        ("obs", row, window, f"obs of transition {row} shows windows that its market does not"),
-        ("terminated", ends, True, f"transition {ends} cannot be replayed: terminated"),
-    ):
-        path.write_bytes(collected["levels"].read_bytes())
-        change(path, name, at, value)
-        refused(main, [str(path), target, "--actions", "random"], message, capsys)
-    path.write_bytes(collected["indexed"].read_bytes())
-    change(path, "decision", row, opened(collected["indexed"]).obs.shape[0] // 2)
-    refused(main, [str(path), target, "--reward", "pnl"], "decision instant of obs_next is", capsys)
-
-
-def test_what_cannot_be_replayed_is_refused(
-    collected: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    path, target = tmp_path / "s.hdf5", str(tmp_path / "x.hdf5")
-    subset(collected["chance"], path, fraction=0.5)
-    rest = [target, "--actions", "random"]
-    refused(main, [str(path), *rest], "depend on the random numbers of the collection", capsys)
-    pole = push(tmp_path, "pole.hdf5", 0)
-    refused(main, [str(pole), *rest], "CartPole-v1, which has no market: relabel is for", capsys)
-    marked = relabel(collected["levels"], tmp_path / "m.hdf5", actions="random").path
-    refused(main, [str(marked), *rest], "has counterfactual transitions already", capsys)
-    path.write_bytes(collected["levels"].read_bytes())
-    named = {"reward": "callable:os:getcwd"}
-    set_provenance(path, lambda known: known["config"].update(named))
-    refused(main, [str(path), *rest], "code of its maker's own, reward=", capsys)
-    path.write_bytes(collected["levels"].read_bytes())
-    set_provenance(path, lambda known: known["config"].update(leverage=24.0))
-    refused(main, [str(path), *rest], "transition 0 cannot be replayed", capsys)
-    with h5py.File(path, "r+") as file:
-        del file.attrs["provenance"]
-    refused(main, [str(path), *rest], "has no provenance, which names its market", capsys)
-
-
-def test_bad_input_is_refused(
-    collected: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    source, target = str(collected["continuous"]), str(tmp_path / "x.hdf5")
-    for words, message in (
-        ([], "expected --actions, --reward, or both"),
-        (["--actions", "all"], "--actions all: expected a dataset of discrete actions"),
-        (["--actions", "nonsense"], "policy 'nonsense' is unknown"),
-        (["--actions", "flat", "--epsilon", "2"], "epsilon=2.0: expected a probability"),
-        (["--actions", "flat", "--samples", "2"], "--samples needs --actions random"),
-        (["--actions", "random", "--epsilon", "0.1"], "--epsilon needs --actions POLICY"),
-        (["--actions", "random", "--samples", "0"], "--samples 0: expected a whole number >= 1"),
-        (["--reward", "luck"], "--reward luck: expected one of log_return"),
-        (["--reward", "pnl", "--counterfactual-only"], "--counterfactual-only needs --actions"),
-        (["--reward", "pnl", "--env", "leverage=3"], "--env leverage: the dataset's own value is"),
-        (["--reward", "pnl", "--market", "synthetic:martingale"], "its content hash is"),
-    ):
-        assert main([source, target, *words]) == 2
-        error = capsys.readouterr().err.splitlines()[-1]
-        assert error.startswith("error: ") and message in error
-    assert list(tmp_path.iterdir()) == []
-    flat = relabel(collected["continuous"], tmp_path / "flat.hdf5", actions="flat").path
-    assert opened(flat).counterfactual.any()
-    for calls in (0, 20, 45):  # while it is replayed, and while it is written
-
-        def act(_: Any, calls: int = calls) -> None:
-            relabel(source, target, actions="random", check=interrupting(calls))
-
-        assert_interrupt_leaves_nothing(act, tmp_path)
-
-
-def test_the_command(
-    collected: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    target = tmp_path / "a.hdf5"
-    words = [str(collected["levels"]), str(target), "--actions", "random", "--reward", "pnl"]
-    assert main(words) == 0
-    lines = capsys.readouterr().out.splitlines()
-    assert lines[0].startswith(f"{2 * SIZE} transitions, ") and lines[-1] == str(target)
-    assert main(words) == 2 and "pass --overwrite" in capsys.readouterr().err
