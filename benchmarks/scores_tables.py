@@ -98,8 +98,8 @@ def methods_table(result: dict[str, Any]) -> str:
     seeds = max(len(row["seeds"]) for row in result["rows"].values())
     more = (
         f"{seeds} seeds on {len(found['cases'])} dataset(s); score 0 is the random policy's "
-        f"growth, 100 the computed optimum's (or, where there is none, the online expert's), over the same "
-        f"test period; 95% intervals by stratified bootstrap.{said}"
+        "growth, 100 the computed optimum's (or, where there is none, the online expert's), over "
+        f"the same test period; 95% intervals by stratified bootstrap.{said}"
     )
     return table(header, rows) + "\n\n" + provenance(result, more)
 
