@@ -40,8 +40,6 @@ OWN: dict[str, tuple[str, ...]] = {
 }
 # Variants: a name, and the flags that make it so.
 CRR_WITH_CQL = ("cql", ("--min-q-weight", "1"))
-FEES = (0.0, 0.0005, 0.001, 0.0025)
-TARGET_SHARES = (0.0, 0.5, 1.0)
 
 
 @dataclass(frozen=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 from benchmarks.markdown import provenance, table
@@ -128,6 +127,3 @@ def scores_tables(result: dict[str, Any]) -> dict[str, str]:
     made |= {task: task_table(result, task) for task in result["tasks"]}
     ablations = ablation_table(result)
     return made | ({} if ablations is None else {"Ablations": ablations})
-
-
-TABLES: dict[str, Callable[[dict[str, Any]], str]] = {"scores_methods": methods_table}

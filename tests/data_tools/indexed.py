@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
+
 from tests.data_tools.collecting import quiet, write_market
 
 # Two frames, episodes that end in every way, and a decision every second bar.
@@ -37,3 +39,17 @@ def collect_pair(folder: Path, **options: Any) -> Pair:
     }
     assert made["full"].provenance == made["indexed"].provenance
     return Pair(made["full"].path, made["indexed"].path, market)
+
+
+WIDTH = 6 * 5 + 3 * 5 + 6  # of WILD's observations
+
+
+def bits(values: Any) -> tuple[Any, ...]:
+    array = np.asarray(values)
+    return array.dtype, array.shape, array.tobytes()
+
+
+def market_frame(pair: Pair) -> Any:
+    from data_tools.load import load
+
+    return load(pair.market, echo=None)

@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pytest
+
+from gym_trade import VectorTradeEnv
 from tests.data_tools.collecting import quiet
 
 SHARDS = 4
@@ -19,3 +22,17 @@ def sharded(folder: Path, market: str, **options: Any) -> Any:
 
 def shard_files(folder: Path) -> list[Path]:
     return sorted(folder.glob("a.hdf5.shards-*/0*.hdf5"))
+
+
+def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
+    """Ctrl-C in the step of this number, counted from 1."""
+    real, calls = VectorTradeEnv.step, 0
+
+    def step(self: VectorTradeEnv, actions: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise KeyboardInterrupt
+        return real(self, actions)
+
+    monkeypatch.setattr(VectorTradeEnv, "step", step)

@@ -13,7 +13,7 @@ from tianshou.data import Batch, ReplayBuffer
 from data_tools import convert as module
 from data_tools.convert import convert, recognise
 from data_tools.formats import trajectories
-from data_tools.formats.carried import FILE, CarriedWriter
+from data_tools.formats.carried import FILE
 from data_tools.formats.scalars import read_text, write_text
 from data_tools.hdf5 import load_buffer, read_provenance
 from tests.data_tools.formats.comparing import NAMES, back, content, refused, stock, there
@@ -71,6 +71,8 @@ def test_small_blocks_make_the_same_files(made, rows, target, tmp_path, monkeypa
 
 
 RANDOM = np.random.default_rng(0)
+
+
 KINDS = {
     "float64 actions": (
         lambda i: np.array([-0.0 if i % 2 else 0.0, i]),
@@ -236,71 +238,6 @@ def test_a_damaged_record_of_the_source_is_refused(tmp_path):
             write_text(group, "json", {"format": format_name})
             root.flush()
             refused(source, tmp_path / NAMES[format_name], "recorded", target_format=format_name)
-
-
-def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch, capsys):
-    source = Transitions(200, 2).write(tmp_path / "made.hdf5")
-    before = sorted(tmp_path.iterdir())
-
-    def interrupted(self, block):
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(CarriedWriter, "add", interrupted)
-    for target in FORMATS:
-        place = tmp_path / NAMES[target]
-        assert module.main([str(source), str(place), "--to", target]) == 130
-        assert "nothing was written" in capsys.readouterr().err
-        assert sorted(tmp_path.iterdir()) == before
-
-
-INTERRUPTED = """
-import os, signal, sys
-from data_tools import command_line, convert
-from data_tools.formats import places, trajectories
-command_line.terminate_cleanly()
-trajectories.BLOCK_BYTES = 1000
-write = places.Spillway.write
-def interrupted(self, content):
-    os.kill(os.getpid(), getattr(signal, sys.argv[4]))
-    return write(self, content)
-places.Spillway.write = interrupted
-raise SystemExit(convert.main([sys.argv[1], sys.argv[2], "--to", sys.argv[3]]))
-"""
-
-
-@pytest.mark.parametrize("target", ["minari", "d4rl"])
-@pytest.mark.parametrize(("name", "code"), [("SIGINT", 130), ("SIGTERM", 143)])
-def test_a_signal_while_hdf5_writes_is_no_crash(name, code, target, tmp_path):
-    source = Transitions(200, 2).write(tmp_path / "made.hdf5")
-    done = subprocess.run(
-        [sys.executable, "-c", INTERRUPTED, source, tmp_path / NAMES[target], target, name],
-        capture_output=True, text=True, cwd=REPOSITORY,
-    )  # fmt: skip
-    assert done.returncode == code, done.stderr
-    assert [path.name for path in tmp_path.iterdir()] == ["made.hdf5"]
-
-
-def test_a_full_disk_is_an_error_and_leaves_nothing(tmp_path, monkeypatch):
-    source = Transitions(200, 2).write(tmp_path / "made.hdf5")
-    foreign = there(source, "d4rl", tmp_path)
-    before = sorted(tmp_path.iterdir())
-    from data_tools.formats import places
-
-    real = places.Spillway.write
-    written = []
-
-    def write(self, content):
-        written.append(len(memoryview(content).cast("B")))
-        if sum(written) > 5000:
-            self._error = self._error or OSError(28, "No space left on device")
-        return real(self, content)
-
-    monkeypatch.setattr(places.Spillway, "write", write)
-    with pytest.raises(OSError, match="No space left"):
-        convert(foreign, tmp_path / "x.hdf5")
-    with pytest.raises(OSError, match="No space left"):
-        convert(source, tmp_path / "x-v0", target_format="minari")
-    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_the_command_says_what_it_did(tmp_path, capsys):
