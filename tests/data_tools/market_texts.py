@@ -44,3 +44,13 @@ def pack(path: Path, **members: str | bytes) -> Path:
         for name, content in members.items():
             archive.writestr(name, content)
     return path
+
+
+def klines(frame: pd.DataFrame, unit: str, *, header: bool) -> str:
+    scale = {"ms": 10**6, "us": 10**3}[unit]
+    stamps = frame.index.astype("int64") // scale
+    table = frame.reset_index(drop=True)
+    table.insert(0, "open_time", stamps)
+    rest = dict(close_time=stamps + 3_600_000_000_000 // scale - 1, quote_volume=9.5, count=7,
+                taker_buy_volume=1.5, taker_buy_quote_volume=2.5, ignore=0)  # fmt: skip
+    return table.assign(**rest).to_csv(index=False, header=header)

@@ -36,3 +36,28 @@ def interrupt_at(monkeypatch: pytest.MonkeyPatch, call: int) -> None:
         return real(self, actions)
 
     monkeypatch.setattr(VectorTradeEnv, "step", step)
+
+
+KILL = """
+import os, signal, sys
+from data_tools.collect import main
+from data_tools.convert import main as convert_main
+from gym_trade import VectorTradeEnv
+real, calls = VectorTradeEnv.step, 0
+def step(self, actions):
+    global calls
+    calls += 1
+    if calls == 40:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return real(self, actions)
+VectorTradeEnv.step = step
+main(sys.argv[1:])
+"""
+
+
+def command(folder: Path, market: str) -> list[str]:
+    return [
+        "--save-buffer-name", str(folder / "a.hdf5"), "--market", market, "--buffer-size", "500",
+        "--num-envs", "7", "--episode-steps", "30", "--env", "window_sizes=6", "--shards", "4",
+        "--policy", "ma-cross:fast=3,slow=9+random", "--epsilon", "0.1",
+    ]  # fmt: skip

@@ -27,8 +27,7 @@ from data_tools.pieces import Pieces, ScatteredRows
 from data_tools.relayout import main as relayout
 from tests.data_tools.collecting import COLUMNS, REPOSITORY, quiet
 from tests.data_tools.killing import content
-from tests.data_tools.sharding import SHARDS, shard_files, sharded
-from tests.data_tools.test_shards import KILL, command
+from tests.data_tools.sharding import KILL, SHARDS, command, shard_files, sharded
 
 
 @pytest.fixture(scope="module")

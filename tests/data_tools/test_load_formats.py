@@ -13,17 +13,7 @@ import pytest
 from data_tools.environment import open_market
 from data_tools.load import load
 from gym_trade import Market
-from tests.data_tools.market_texts import FRAME, pack, read, refused, same
-
-
-def klines(frame: pd.DataFrame, unit: str, *, header: bool) -> str:
-    scale = {"ms": 10**6, "us": 10**3}[unit]
-    stamps = frame.index.astype("int64") // scale
-    table = frame.reset_index(drop=True)
-    table.insert(0, "open_time", stamps)
-    rest = dict(close_time=stamps + 3_600_000_000_000 // scale - 1, quote_volume=9.5, count=7,
-                taker_buy_volume=1.5, taker_buy_quote_volume=2.5, ignore=0)  # fmt: skip
-    return table.assign(**rest).to_csv(index=False, header=header)
+from tests.data_tools.market_texts import FRAME, klines, pack, read, refused, same
 
 
 @pytest.mark.parametrize("unit", ["ms", "us"])

@@ -12,7 +12,7 @@ from data_tools.describe import main as describe
 from data_tools.load import load
 from gym_trade import Market, MarketDataError
 from tests import markets
-from tests.data_tools.test_load_formats import klines, pack, read, refused, same
+from tests.data_tools.market_texts import klines, pack, read, refused, same
 from tests.real_data import DATA, FORMATS, needs
 
 BARS = markets.hourly(96, 3).round(2)  # from 2022-03-01

@@ -14,31 +14,7 @@ import pytest
 from data_tools.collect import main
 from tests.data_tools.collecting import REPOSITORY
 from tests.data_tools.killing import content
-from tests.data_tools.sharding import interrupt_at, shard_files
-
-KILL = """
-import os, signal, sys
-from data_tools.collect import main
-from data_tools.convert import main as convert_main
-from gym_trade import VectorTradeEnv
-real, calls = VectorTradeEnv.step, 0
-def step(self, actions):
-    global calls
-    calls += 1
-    if calls == 40:
-        os.kill(os.getpid(), signal.SIGKILL)
-    return real(self, actions)
-VectorTradeEnv.step = step
-main(sys.argv[1:])
-"""
-
-
-def command(folder: Path, market: str) -> list[str]:
-    return [
-        "--save-buffer-name", str(folder / "a.hdf5"), "--market", market, "--buffer-size", "500",
-        "--num-envs", "7", "--episode-steps", "30", "--env", "window_sizes=6", "--shards", "4",
-        "--policy", "ma-cross:fast=3,slow=9+random", "--epsilon", "0.1",
-    ]  # fmt: skip
+from tests.data_tools.sharding import KILL, command, interrupt_at, shard_files
 
 
 def test_after_a_kill_the_same_command_goes_on(
