@@ -81,7 +81,7 @@ def checks(
     Returns:
         ``what``, ``found`` (text), ``verdict``, in the order of tables.
     """
-    made = [_fair_check(paths)]
+    made = [_fair_check(rows, paths)]
     made += [_oracle_check(task, paths) for task in paths]
     known = _beatable(paths, controls)
     made += [
@@ -124,7 +124,7 @@ def _level(members: int) -> str:
 # --- the fair game ----------------------------------------------------------------------------
 
 
-def _fair_check(paths: Mapping[str, Paths]) -> Check | None:
+def _fair_check(rows: Rows, paths: Mapping[str, Paths]) -> Check | None:
     members = _fair(paths)
     if not members:
         return None
@@ -138,9 +138,16 @@ def _fair_check(paths: Mapping[str, Paths]) -> Check | None:
     below = [name for name, interval in found.items() if interval.high < 0.0]
     ruined = sum(name in paths[task].ruined for task, name in members)
     text = (
-        f"{len(found) - len(above) - len(below)} rows' growth covers zero, {len(below)} lie below "
-        f"it (they trade and pay the fees), {len(above)} above"
+        f"of {len(members)} rows' intervals {len(found) - len(above) - len(below)} cover zero, "
+        f"{len(below)} lie below, {len(above)} above"
     )
+    if below:
+        before = {name: float(np.mean(rows[name]["fees"])) for name in below}
+        even = sum(
+            found[name].low + paid <= 0.0 <= found[name].high + paid
+            for name, paid in before.items()
+        )
+        text += f" (of those below, {even} cover it before fees)"
     text += f", {ruined} went bankrupt" if ruined else ""
     untold = len(members) - len(found) - ruined
     text += f", {untold} have no interval" if untold else ""

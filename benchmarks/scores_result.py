@@ -196,9 +196,19 @@ def _row(name: str, works: list[Work], found: dict[str, Any], paths: Paths) -> d
         }
     above = name in paths.draws and "optimum" in paths.draws
     return row | {
+        "fees": [
+            _fees(made["test"]["best"], work) for work, made in zip(works, cells, strict=True)
+        ],
         "growth_interval": _growth_interval(paths, name),
         "above_optimum": listed(paths.difference(name, "optimum")) if above else None,
     }
+
+
+def _fees(test: dict[str, Any], work: Work) -> float:
+    """Paid a decision, in parts of the mean equity."""
+    with np.load(work.equity) as curves:
+        equity = float(np.mean(curves["best"]))
+    return float(test["fees_paid"]) / equity / max(test["steps"], 1)
 
 
 def behaviour(cell: dict[str, Any]) -> dict[str, float] | None:
