@@ -54,9 +54,7 @@ def _others(paths: Mapping[str, Paths], task: str) -> list[tuple[str, str]]:
     return [(task, name) for name in [*own.rows, *own.controls] if name not in ABOVE_ALL]
 
 
-def _beatable(
-    paths: Mapping[str, Paths], controls: Mapping[str, Any]
-) -> list[tuple[str, str]]:
+def _beatable(paths: Mapping[str, Paths], controls: Mapping[str, Any]) -> list[tuple[str, str]]:
     """What could beat an optimum, over all tasks that have one."""
     known = [task for task in paths if controls[task]["optimum"] is not None]
     return [member for task in known for member in _others(paths, task)]
@@ -98,9 +96,7 @@ def checks(
 
 def failed(found: Iterable[Check]) -> list[str]:
     """What failed, a line each."""
-    return [
-        f"{check['what']}: {check['found']}" for check in found if check["verdict"] == FAILS
-    ]
+    return [f"{check['what']}: {check['found']}" for check in found if check["verdict"] == FAILS]
 
 
 def _check(what: str, found: str, verdict: str) -> Check:
@@ -112,9 +108,7 @@ def _points(value: float) -> str:
 
 
 def _shown(interval: Interval) -> str:
-    return (
-        f"{_points(interval.estimate)} ({_points(interval.low)} to {_points(interval.high)}) bp"
-    )
+    return f"{_points(interval.estimate)} ({_points(interval.low)} to {_points(interval.high)}) bp"
 
 
 def _level(members: int) -> str:
@@ -188,8 +182,11 @@ def _oracle_check(task: str, paths: Mapping[str, Paths]) -> Check | None:
     if not found:
         return None
     least = min(found, key=lambda name: found[name].low)
+    best = max(own.growth(name) for _, name in members)
+    grown = own.growth("oracle")
+    times = f", {grown / best:.1f} times the next" if best > 0.0 else ""
     text = (
-        f"{_points(own.growth('oracle'))} bp a decision; least above {_short(least)}, by "
+        f"{_points(grown)} bp a decision{times}; least above {_short(least)}, by "
         f"{_shown(found[least])} ({_level(len(members))})"
     )
     verdict = HOLDS if found[least].low > 0.0 else FAILS

@@ -128,8 +128,8 @@ def checks_table(result: dict[str, Any]) -> str:
 
 def selection_table(result: dict[str, Any]) -> str | None:
     """What the best of many trials is worth; None without any."""
-    rows = []
-    for task, found in result["selection"].items():
+    rows, selected = [], result["selection"]
+    for task, found in selected.items():
         best = found["best"].split("/", 1)[1].replace("/", ": ")
         rows.append([
             f"{task}: {best}", str(found["trials"]), f"{found['sharpe']:.1f}",
@@ -148,8 +148,8 @@ def selection_table(result: dict[str, Any]) -> str | None:
         f"is a strategy; the best in half of {BLOCKS} blocks of time is at or below the median of "
         "all in the other half with P(overfitting), and loses there with P(loss). A bankrupt "
         "account earns 0 after its end ("
-        + ", ".join(f"{found['bankrupt']} cells of {t}" for t, found in result["selection"].items())
-        + "). Where rows are equally good P(overfitting) is about a half, and no harm."
+        + ", ".join(f"{one['bankrupt']} cells of {name}" for name, one in selected.items())
+        + "). Where several rows are about equally good P(overfitting) is a half or more: no harm."
     )
     return table(header, rows) + "\n\n" + said
 
