@@ -102,9 +102,14 @@ def test_a_family_has_the_draws_that_its_tails_need():
     assert family_resamples(50) == 20_000
     tails = family_resamples(50) * (1.0 - family_confidence(50)) / 2.0
     assert tails == pytest.approx(10.0)
-    paths = {"a": paths_of({f"r{i}": 0.0 for i in range(4)}), MARTINGALE: paths_of({"x": 0.0})}
-    controls = {"a": {"optimum": {}}, MARTINGALE: {"optimum": None}}
-    assert draws_of(paths, controls) == {"a": 2_000, MARTINGALE: 2_000}
+    curve = np.zeros((1, STEPS))
+    paths = {
+        name: Paths(STEPS, {f"{name}/{number}": curve for number in range(count)})
+        for name, count in (("a", 30), ("b", 40), (MARTINGALE, 20), ("file", 2))
+    }
+    controls = {name: {"optimum": {} if name in "ab" else None} for name in paths}
+    # optima are one family over tasks
+    assert draws_of(paths, controls) == {"a": 28_000, "b": 28_000, MARTINGALE: 8_000, "file": 2_000}
 
 
 # --- the fair game ----------------------------------------------------------------------------
@@ -131,7 +136,9 @@ def test_losing_to_fees_is_no_failure_and_is_told():
     paid = 8.0 * DEVIATION / math.sqrt(STEPS)
     rows = rows_of(paths.rows, task="other")
     rows["m/a/busy"]["fees"] = [paid, paid]
-    check = found_in(paths, MARTINGALE, rows=rows)["fair game: no method's net growth is above zero"]
+    check = found_in(paths, MARTINGALE, rows=rows)[
+        "fair game: no method's net growth is above zero"
+    ]
     assert check["verdict"] == HOLDS
     assert "of 3 rows' intervals 1 cover zero, 1 lie below, 0 above" in check["found"]
     assert "of those below, 1 cover it before fees" in check["found"]
