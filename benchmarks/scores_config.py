@@ -122,7 +122,7 @@ class Suite:
 EASY, MARTINGALE = "reversion-easy-levels", "martingale-levels"
 EASY_CONTINUOUS = "reversion-easy-continuous"
 SWEPT = ((EASY, "expert"), (EASY_CONTINUOUS, "expert"), (MARTINGALE, "medium"))
-ASKED = ((EASY, "random"), (EASY, "medium"), (EASY_CONTINUOUS, "medium"))
+ASKED = ((EASY, "random"), (EASY, "medium"))
 SUITES = {
     "quick": Suite(
         (EASY, MARTINGALE), ("medium",), (10_000,), seeds=2, methods=("il", "cql", "iql"),
