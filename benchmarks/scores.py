@@ -29,6 +29,7 @@ from benchmarks.scores_config import SUITES, TASKS, Suite, cells_of
 from benchmarks.scores_engine import Outcome, run_jobs
 from benchmarks.scores_references import references
 from benchmarks.scores_result import gather
+from benchmarks.scores_sweeps import costs, targets
 from benchmarks.scores_tables import scores_tables
 from benchmarks.suite_plan import Step, make_plan
 from benchmarks.suite_run import Maker
@@ -207,11 +208,17 @@ def main(argv: list[str] | None = None) -> int:
             return
         make_datasets(cells, folder, workers)
         controls = make_references(cells, folder)
+        told = lambda name, text: say(f"{name}: {text}")  # noqa: E731
         outcome = run_cells(works, args.engine, args.jobs)
         for name, text in outcome.failed.items():
             say(f"{name}: {text}; see {folder / 'logs' / (name + '.txt')}")
         failed = bool(outcome.failed)
         result = gather(works, controls) | {"suite": args.suite, "machine": describe_machine()}
+        for name, sweep in (("costs", costs), ("targets", targets)):
+            say(f"{name} of trained policies")
+            result[name] = sweep(works, folder, SUITES[args.suite], engine=args.engine,
+                                 jobs=args.jobs, say=told)  # fmt: skip
+            failed |= bool(result[name]["missing"])
         for title, text in scores_tables(result).items():
             print(f"\n{title}\n\n{text}")
         whole = len(cells) == len(cells_of(SUITES[args.suite])) and not result["missing"]

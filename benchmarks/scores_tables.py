@@ -15,6 +15,7 @@ from benchmarks.scores_summaries import (
     sizes_table,
 )
 from benchmarks.scores_text import BASIS_POINTS, NONE, bankrupt, estimate, mean, number
+from benchmarks.scores_sweeps_tables import costs_tables, targets_tables
 from benchmarks.suite_config import size_name
 
 CONTROLS = ("optimum", "expert", "medium", "rule", "buy-and-hold", "flat", "random", "oracle")
@@ -146,4 +147,6 @@ def scores_tables(result: dict[str, Any]) -> dict[str, str]:
     made |= {task: task_table(result, task) for task in result["tasks"]}
     made["Ablations"] = ablation_table(result)
     made["Sizes"] = sizes_table(result)
-    return {title: text for title, text in made.items() if text is not None}
+    found = {title: text for title, text in made.items() if text is not None}
+    found |= costs_tables(result.get("costs")) | targets_tables(result.get("targets"))
+    return found

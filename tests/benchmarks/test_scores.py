@@ -29,7 +29,8 @@ def place(tmp_path_factory):
     samples.frame(2500).to_csv(market)
     flags = tuple(word for pair in ENV for word in ("--env", pair))
     task = ScoreTask(quickened(market_tasks(str(market), flags)[0]), ("il", "crr"))
-    suite = Suite((NAME,), ("random",), (300,), 2, ablation=(NAME, "random"), ablation_sizes=())
+    suite = Suite((NAME,), ("random",), (300,), 2, ablation=(NAME, "random"), ablation_sizes=(),
+                  swept=((NAME, "random"),), swept_seeds=1)  # fmt: skip
     patch = pytest.MonkeyPatch()
     patch.setitem(scores_config.TASKS, NAME, task)
     patch.setitem(scores_config.SUITES, "quick", suite)
@@ -144,6 +145,7 @@ def test_tables_name_every_row(made, monkeypatch):
     texts = scores_tables.scores_tables(result_of(made, monkeypatch))
     assert set(texts) == {
         "Methods", f"Methods on {NAME}", "Checks", "Selection", NAME, "Ablations",
+        f"Costs: {NAME}, random",
     }  # fmt: skip
     for word in ("*expert*", "*oracle*", "random 300: il", "random 300: crr", "*data random 300*"):
         assert word in texts[NAME]
