@@ -25,6 +25,7 @@ from benchmarks.machine import describe_machine, read_result, write_result
 from benchmarks.scores_cell import Cell, Work
 from benchmarks.scores_config import SUITES, TASKS, Suite, cells_of
 from benchmarks.scores_engine import Outcome, run_jobs
+from benchmarks.scores_fqe import fqe
 from benchmarks.scores_references import references
 from benchmarks.scores_result import gather
 from benchmarks.scores_tables import scores_tables
@@ -210,6 +211,11 @@ def main(argv: list[str] | None = None) -> int:
             say(f"{name}: {text}; see {folder / 'logs' / (name + '.txt')}")
         failed = bool(outcome.failed)
         result = gather(works, controls) | {"suite": args.suite, "machine": describe_machine()}
+        result["fqe"] = fqe(
+            works, controls, SUITES[args.suite].judged,
+            engine=args.engine, jobs=args.jobs, say=lambda name, text: say(f"fqe {name}: {text}"),
+        )  # fmt: skip
+        result["missing"] += result["fqe"]["missing"]
         for title, text in scores_tables(result).items():
             print(f"\n{title}\n\n{text}")
         whole = len(cells) == len(cells_of(SUITES[args.suite])) and not result["missing"]

@@ -102,6 +102,7 @@ class Suite:
         ablation: The task and the kind of dataset on which observation normalisation, CRR with
             CQL's term and sizes are compared; None: nowhere.
         ablation_sizes: The other sizes there.
+        judged: Tasks and kinds of datasets whose policies fitted Q evaluation is compared on.
     """
 
     tasks: tuple[str, ...]
@@ -111,22 +112,25 @@ class Suite:
     methods: tuple[str, ...] | None = None
     ablation: tuple[str, str] | None = None
     ablation_sizes: tuple[int, ...] = field(default=(10_000,))
+    judged: tuple[tuple[str, str], ...] = ()
 
 
 EASY, MARTINGALE = "reversion-easy-levels", "martingale-levels"
 EASY_CONTINUOUS = "reversion-easy-continuous"
 SUITES = {
     "quick": Suite(
-        (EASY, MARTINGALE), ("medium",), (10_000,), seeds=2, methods=("il", "cql", "iql")
+        (EASY, MARTINGALE), ("medium",), (10_000,), seeds=2, methods=("il", "cql", "iql"),
+        judged=((EASY, "medium"),),
     ),
     "small": Suite(
         (EASY, EASY_CONTINUOUS, MARTINGALE), ("random", "medium", "expert"), (100_000,), seeds=5,
-        ablation=(EASY, "medium"),
+        ablation=(EASY, "medium"), judged=((EASY, "medium"), (EASY_CONTINUOUS, "medium")),
     ),
     "full": Suite(
         tuple(TASKS), ("random", "medium", "expert", "mixed", "rule-based"),
         (10_000, 100_000, 1_000_000), seeds=10, ablation=(EASY, "medium"),
         ablation_sizes=(10_000, 1_000_000),
+        judged=((EASY, "medium"), (EASY_CONTINUOUS, "medium")),
     ),
 }  # fmt: skip
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from benchmarks.markdown import provenance, table
 from benchmarks.scores_config import TASKS
+from benchmarks.scores_fqe_tables import fqe_tables
 from benchmarks.suite_config import size_name
 
 NONE = "-"
@@ -126,4 +127,5 @@ def scores_tables(result: dict[str, Any]) -> dict[str, str]:
     made: dict[str, str] = {"Methods": methods_table(result)}
     made |= {task: task_table(result, task) for task in result["tasks"]}
     ablations = ablation_table(result)
-    return made | ({} if ablations is None else {"Ablations": ablations})
+    made |= {} if ablations is None else {"Ablations": ablations}
+    return made | fqe_tables(result["fqe"])
