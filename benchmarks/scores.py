@@ -27,6 +27,7 @@ from benchmarks.scores_cell import Cell, Work
 from benchmarks.scores_checks import failed as failed_checks
 from benchmarks.scores_config import SUITES, TASKS, Suite, cells_of
 from benchmarks.scores_engine import Outcome, run_jobs
+from benchmarks.scores_fqe import fqe
 from benchmarks.scores_references import references
 from benchmarks.scores_result import gather
 from benchmarks.scores_sweeps import costs, targets
@@ -219,6 +220,11 @@ def main(argv: list[str] | None = None) -> int:
             result[name] = sweep(works, folder, SUITES[args.suite], engine=args.engine,
                                  jobs=args.jobs, say=told)  # fmt: skip
             failed |= bool(result[name]["missing"])
+        result["fqe"] = fqe(
+            works, controls, SUITES[args.suite].judged,
+            engine=args.engine, jobs=args.jobs, say=lambda name, text: say(f"fqe {name}: {text}"),
+        )  # fmt: skip
+        result["missing"] += result["fqe"]["missing"]
         for title, text in scores_tables(result).items():
             print(f"\n{title}\n\n{text}")
         whole = len(cells) == len(cells_of(SUITES[args.suite])) and not result["missing"]

@@ -7,6 +7,7 @@ from typing import Any
 from benchmarks.markdown import provenance, table
 from benchmarks.scores_checks import FAIR
 from benchmarks.scores_config import TASKS
+from benchmarks.scores_fqe_tables import fqe_tables
 from benchmarks.scores_summaries import (
     ablation_table,
     checks_table,
@@ -14,8 +15,8 @@ from benchmarks.scores_summaries import (
     selection_table,
     sizes_table,
 )
-from benchmarks.scores_text import BASIS_POINTS, NONE, bankrupt, estimate, mean, number
 from benchmarks.scores_sweeps_tables import costs_tables, targets_tables
+from benchmarks.scores_text import BASIS_POINTS, NONE, bankrupt, estimate, mean, number
 from benchmarks.suite_config import size_name
 
 CONTROLS = ("optimum", "expert", "medium", "rule", "buy-and-hold", "flat", "random", "oracle")
@@ -149,4 +150,4 @@ def scores_tables(result: dict[str, Any]) -> dict[str, str]:
     made["Sizes"] = sizes_table(result)
     found = {title: text for title, text in made.items() if text is not None}
     found |= costs_tables(result.get("costs")) | targets_tables(result.get("targets"))
-    return found
+    return found | fqe_tables(result["fqe"])
