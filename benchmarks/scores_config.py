@@ -102,6 +102,7 @@ class Suite:
         ablation: The task and the kind of dataset on which observation normalisation, CRR with
             CQL's term and sizes are compared; None: nowhere.
         ablation_sizes: The other sizes there.
+        extra: Further (task, kind of dataset), of all sizes and with all methods.
     """
 
     tasks: tuple[str, ...]
@@ -111,6 +112,15 @@ class Suite:
     methods: tuple[str, ...] | None = None
     ablation: tuple[str, str] | None = None
     ablation_sizes: tuple[int, ...] = field(default=(10_000,))
+    extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def kinds_of_tasks(self) -> dict[str, tuple[str, ...]]:
+        """Task to its kinds of datasets."""
+        made = {name: self.kinds for name in self.tasks}
+        for name, kind in self.extra:
+            made[name] = (*made.get(name, ()), kind)
+        return made
 
 
 EASY, MARTINGALE = "reversion-easy-levels", "martingale-levels"
@@ -135,13 +145,13 @@ def cells_of(suite: Suite) -> list[Cell]:
     """All cells of a suite, none twice, seed by seed: an interrupted run has whole seeds."""
     made = []
     for seed in range(suite.seeds):
-        for name in suite.tasks:
+        for name, kinds in suite.kinds_of_tasks.items():
             for method in TASKS[name].methods:
                 if suite.methods is None or method in suite.methods:
                     made += [
                         Cell(name, kind, size, method, seed)
                         for size in suite.sizes
-                        for kind in suite.kinds
+                        for kind in kinds
                     ]
         made += _ablation(suite, seed)
     return list(dict.fromkeys(made))

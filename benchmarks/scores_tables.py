@@ -72,7 +72,8 @@ def _legend(result: dict[str, Any], task: str) -> str:
     if known is not None:
         low, high = (BASIS_POINTS * bound for bound in known["gain_range"])
         said += f"; the optimum's expected growth is {low:.3f} to {high:.3f} bp"
-    return f"{TASKS[task].sets.title}: {said}."
+    title = TASKS[task].sets.title if task in TASKS else task  # a user's market need not be known
+    return f"{title}: {said}."
 
 
 def methods_table(result: dict[str, Any]) -> str:
