@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import pytest
@@ -10,6 +11,8 @@ from benchmarks import scores, scores_config, scores_market
 from benchmarks.machine import RESULTS
 from benchmarks.scores_config import TASKS, ScoreTask, Suite
 from benchmarks.suite_config import market_tasks, quickened
+from benchmarks.suite_run import Maker
+from tests.benchmarks.in_process import InProcess
 from tests.offline_algos import samples
 
 ENV = ('time_frames=["1min","5min"]', "window_sizes=[4,6]", "execute_on=5min")
@@ -18,11 +21,10 @@ LEVELS, CONTINUOUS = "market-levels", "market-continuous"
 
 
 @pytest.fixture
-def market(tmp_path, monkeypatch):
+def market(tmp_path):
     """Flags that name a market; what they make known is forgotten afterwards."""
     path = tmp_path / "market.csv"
     samples.frame(2500).to_csv(path)
-    monkeypatch.setattr(scores_config, "TASKS", TASKS)
     known = dict(TASKS)
     yield ["--market", str(path), *(word for pair in ENV for word in ("--market-env", pair))]
     TASKS.clear()
@@ -48,6 +50,7 @@ def test_results_are_the_user_s(market, tmp_path, monkeypatch, capsys):
     quick = lambda *args: tuple(map(quickened, market_tasks(*args)))  # noqa: E731
     monkeypatch.setattr(scores_market, "market_tasks", quick)
     monkeypatch.setattr(ScoreTask, "words", lambda self, method: (*TINY, "--threads", "1"))
+    monkeypatch.setattr(scores, "Maker", functools.partial(Maker, launch=InProcess()))
     suite = Suite(("martingale-levels",), ("random",), (300,), 1, methods=("il",))
     monkeypatch.setitem(scores_config.SUITES, "quick", suite)
     before = {path.name: path.read_bytes() for path in RESULTS.iterdir()}
