@@ -11,7 +11,7 @@ import pytest
 from benchmarks import scores_cell
 from benchmarks.scores_cell import Cell, Work, on_every_decision
 from benchmarks.scores_references import open_judged, references
-from benchmarks.scores_result import gather
+from benchmarks.scores_result import ends, gather
 from data_tools.collect import collect
 from tests.offline_algos import samples
 
@@ -86,6 +86,13 @@ def test_cells_of_different_rollouts_can_be_compared(place, controls):
     row = found["rows"][f"{TASK}/random-300/dt"]
     assert row["seeds"] == [0, 1] and len(row["growth_interval"]) == 3
     assert str(place) not in json.dumps(found)
+
+
+def test_an_expert_that_is_none_scores_nothing():
+    walks = {name: [{"growth": value}] for name, value in (("random", 0.2), ("expert", 0.1))}
+    assert ends("market-levels", {"controls": walks}) is None
+    walks["expert"][0]["growth"] = 0.3
+    assert ends("market-levels", {"controls": walks}) == (0.2, 0.3, "expert")
 
 
 def test_between_rollouts_equity_is_what_it_last_was():
