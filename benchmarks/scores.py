@@ -9,6 +9,9 @@ tables. What is finished is not done again: the same command goes on after an in
 to the same result. ``--dry-run`` lists the cells and estimates how long they will take. The matrix
 is ``benchmarks/scores_config.py``. What must hold of any result is checked at the end
 (``benchmarks/scores_checks.py``): where it does not, the command says so and exits with 1.
+
+``--market FILE`` runs the suite's datasets, methods and seeds on your own bars instead, and writes
+scores-<suite>-market.json into the folder.
 """
 
 from __future__ import annotations
@@ -28,6 +31,7 @@ from benchmarks.scores_checks import failed as failed_checks
 from benchmarks.scores_config import SUITES, TASKS, Suite, cells_of
 from benchmarks.scores_engine import Outcome, run_jobs
 from benchmarks.scores_fqe import fqe
+from benchmarks.scores_market import NAMES, OwnMarket, on_own_market, open_own_market
 from benchmarks.scores_references import references
 from benchmarks.scores_result import gather
 from benchmarks.scores_sweeps import costs, targets
@@ -162,13 +166,32 @@ def parser_() -> command_line.ArgumentParser:
         help="processes of this machine, or a Ray cluster (extra ray)")
     add("--jobs", type=int, metavar="N",
         help="cells at once, a thread each (default: 1; with Ray all cores)")
-    add("--tasks", nargs="+", choices=list(TASKS), metavar="TASK", help="a part of the suite")
+    add("--market", metavar="FILE",
+        help="bars of your own, as in data_tools.collect: their tasks in the place of the suite's")
+    add("--market-env", action="append", default=[], metavar="NAME=VALUE",
+        help="an argument of their environment, as --env of data_tools.collect")
+    add("--tasks", nargs="+", choices=list(dict.fromkeys([*TASKS, *NAMES])), metavar="TASK",
+        help="a part of the suite")
     add("--methods", nargs="+", metavar="METHOD", help="a part of the suite")
     add("--seeds", type=int, help="another number of seeds than the suite's")
     add("--dry-run", action="store_true", help="only list the cells and their time")
     add("--no-write", action="store_true", help="print the tables only")
     # fmt: on
     return parser
+
+
+def suite_of(args: Any) -> tuple[Suite, OwnMarket | None]:
+    """The suite that the flags name, and the market in the place of its tasks' own.
+
+    Raises:
+        ValueError: The market cannot be opened, or its flags contradict each other.
+    """
+    if args.market is None:
+        if args.market_env:
+            raise command_line.CommandLineError("--market-env is for the bars of --market.")
+        return SUITES[args.suite], None
+    market = open_own_market(args.market, args.market_env)
+    return on_own_market(SUITES[args.suite]), market
 
 
 def chosen(suite: Suite, args: Any) -> list[Cell]:
@@ -198,7 +221,8 @@ def main(argv: list[str] | None = None) -> int:
     def command() -> None:
         nonlocal failed
         args = parser_().parse_args(argv)
-        cells = chosen(SUITES[args.suite], args)
+        suite, market = suite_of(args)
+        cells = chosen(suite, args)
         folder = args.folder.resolve()
         works = works_of(cells, folder)
         workers = args.jobs or 1
@@ -207,6 +231,8 @@ def main(argv: list[str] | None = None) -> int:
                 print(" ".join(work.command()))
             print(f"{len(works)} cells: {estimate(works, workers)}")
             return
+        if market is not None:
+            market.keep_to(folder)
         make_datasets(cells, folder, workers)
         controls = make_references(cells, folder)
         told = lambda name, text: say(f"{name}: {text}")  # noqa: E731
@@ -227,8 +253,11 @@ def main(argv: list[str] | None = None) -> int:
         result["missing"] += result["fqe"]["missing"]
         for title, text in scores_tables(result).items():
             print(f"\n{title}\n\n{text}")
-        whole = len(cells) == len(cells_of(SUITES[args.suite])) and not result["missing"]
-        if whole and not args.no_write:
+        whole = len(cells) == len(cells_of(suite)) and not result["missing"]
+        if market is not None and not args.no_write:
+            own = result | {"own_market": market.facts}
+            print(write_result(f"scores-{args.suite}-market", own, folder))
+        elif whole and not args.no_write:
             print(write_result(f"scores-{args.suite}", result))
         elif not args.no_write:
             say("a part of the suite: results are not written")

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from benchmarks.machine import describe_machine
@@ -150,11 +151,9 @@ def _train(work: Work) -> None:
     seconds = time.perf_counter() - begin
     curves = pd.read_csv(Path(result["directory"]) / result["equity_curves"], index_col=0)
     method = result["method"]
-    equity = {name: curves[f"{method} {name}"].to_numpy() for name in CHECKPOINTS}
+    equity = {name: on_every_decision(curves[f"{method} {name}"]) for name in CHECKPOINTS}
     with replacing(work.equity) as temporary, open(temporary, "wb") as file:
-        np.savez_compressed(
-            file, **{name: values[~np.isnan(values)] for name, values in equity.items()}
-        )
+        np.savez_compressed(file, **equity)
     made = summary(work, result, equity) | {"seconds": seconds, "peak_bytes": _peak_bytes()}
     with replacing(work.result) as temporary:
         temporary.write_text(json.dumps(made, indent=1, allow_nan=False) + "\n")
@@ -172,6 +171,15 @@ def _absolute(words: list[str], folder: Path) -> list[str]:
 def _peak_bytes() -> int:
     """This process's largest memory so far."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * KIBIBYTE
+
+
+def on_every_decision(curve: pd.Series) -> npt.NDArray[np.float64]:
+    """An equity curve up to its last value; between two rollouts it is what it last was.
+
+    Args:
+        curve: By decision instants, NaN where this policy was in a rollout, or bankrupt before.
+    """
+    return curve[: curve.last_valid_index()].ffill().to_numpy(np.float64)
 
 
 def growth(equity: Any) -> float:

@@ -106,6 +106,7 @@ class Suite:
         asked: Those whose Decision Transformers are asked for other returns.
         swept_seeds: Of how many seeds both are done, the first ones.
         judged: Tasks and kinds of datasets whose policies fitted Q evaluation is compared on.
+        extra: Further (task, kind of dataset), of all sizes and with all methods.
     """
 
     tasks: tuple[str, ...]
@@ -119,6 +120,15 @@ class Suite:
     asked: tuple[tuple[str, str], ...] = ()
     swept_seeds: int = 3
     judged: tuple[tuple[str, str], ...] = ()
+    extra: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def kinds_of_tasks(self) -> dict[str, tuple[str, ...]]:
+        """Task to its kinds of datasets."""
+        made = {name: self.kinds for name in self.tasks}
+        for name, kind in self.extra:
+            made[name] = (*made.get(name, ()), kind)
+        return made
 
 
 EASY, MARTINGALE = "reversion-easy-levels", "martingale-levels"
@@ -148,13 +158,13 @@ def cells_of(suite: Suite) -> list[Cell]:
     """All cells of a suite, none twice, seed by seed: an interrupted run has whole seeds."""
     made = []
     for seed in range(suite.seeds):
-        for name in suite.tasks:
+        for name, kinds in suite.kinds_of_tasks.items():
             for method in TASKS[name].methods:
                 if suite.methods is None or method in suite.methods:
                     made += [
                         Cell(name, kind, size, method, seed)
                         for size in suite.sizes
-                        for kind in suite.kinds
+                        for kind in kinds
                     ]
         made += _ablation(suite, seed)
     return list(dict.fromkeys(made))

@@ -4,8 +4,9 @@
 * ``rule``: the suite's rule-based policy; ``expert`` and ``medium``: the online policies that made
   the data, without noise.
 * ``optimum``: the policy that is known to be optimal, where there is one.
-* ``oracle``: it is shown the next bar, and must win by far. If it did not, the environment would
-  not reward what it should.
+* ``oracle``: it is shown the next bar, or with stops and targets what each action brings
+  (`bracket_oracle`), and must win by far. If it did not, the environment would not reward what it
+  should.
 """
 
 from __future__ import annotations
@@ -18,9 +19,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
+from benchmarks.bracket_oracle import bracket_oracle
 from benchmarks.reversion_optimum import Optimum, optimum_in
-from benchmarks.scores_cell import growth
+from benchmarks.scores_cell import growth, on_every_decision
 from data_tools.acting import acting_in
 from data_tools.files import replacing
 from data_tools.flat_layout import read_provenance
@@ -81,14 +84,21 @@ def oracle(environment: VectorTradeEnv) -> Callable[[Any], npt.NDArray[Any]]:
     return act
 
 
-def measure(outcome: dict[str, Any]) -> dict[str, Any]:
-    """What tables show of a walk, and its equity."""
+def measure(outcome: dict[str, Any], times: npt.NDArray[Any]) -> dict[str, Any]:
+    """What tables show of a walk, and its equity.
+
+    Args:
+        outcome: Of the walk.
+        times: All decision instants of the period: between two rollouts equity is what it last was.
+    """
+    curve = pd.Series(outcome["equity"], index=outcome["times"]).reindex(times)
+    equity = on_every_decision(curve)
     return {
         **{name: outcome["metrics"][name] for name in SHOWN},
-        "growth": growth(outcome["equity"]),
+        "growth": growth(equity),
         "steps": outcome["steps"],
         "terminated": outcome["terminated"],
-        "equity": outcome["equity"].tolist(),
+        "equity": equity.tolist(),
     }
 
 
@@ -114,10 +124,12 @@ def walk_all(task: Task, suite: Path, rule: str) -> dict[str, list[dict[str, Any
     best = optimum_of_task(task)
     if best is not None:
         made["optimum"] = [evaluate_rule(best.policy, *period)]
-    if isinstance(task.config, SequentialConfig):
-        environment = evaluation_environment(*period)
-        made["oracle"] = [walk(environment, oracle(environment))]
-    return {name: [measure(outcome) for outcome in walks] for name, walks in made.items()}
+    environment = evaluation_environment(*period)
+    first, last = environment.decision_range
+    times = environment.decision_times[first : last + 1]
+    knowing = oracle if isinstance(task.config, SequentialConfig) else bracket_oracle
+    made["oracle"] = [walk(environment, knowing(environment))]
+    return {name: [measure(outcome, times) for outcome in walks] for name, walks in made.items()}
 
 
 def optimum_of_task(task: Task) -> Optimum | None:
@@ -159,7 +171,7 @@ def references(
     best = optimum_of_task(task)
     made = {
         "source": source,
-        "market": task.market.get("name") or task.market.get("path"),
+        "market": task.market.get("name") or task.market["content_hash"],
         "test": task.test.to_dict(),
         "optimum": None if best is None else asdict(best),
         "controls": walk_all(task, dataset.parent, rule),

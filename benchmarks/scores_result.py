@@ -92,13 +92,15 @@ def ends(name: str, found: dict[str, Any]) -> tuple[float, float, str] | None:
     """What scores 0 and 100 in a task: growths, and what the latter is; None where nothing does.
 
     0 is the random policy; 100 the computed optimum's walk over the same test period or, where it
-    is not known, the online expert's. On a fair game nothing is an expert.
+    is not known, the online expert's. On a fair game nothing is an expert, and on real bars one may
+    be no better than random.
     """
     controls = found["controls"]
     top = "optimum" if "optimum" in controls else "expert"
     if FAIR in name or top not in controls:
         return None
-    return mean_growth(controls["random"]), mean_growth(controls[top]), top
+    low, high = mean_growth(controls["random"]), mean_growth(controls[top])
+    return None if high <= low else (low, high, top)
 
 
 def optimum_growth(found: dict[str, Any]) -> float | None:

@@ -88,8 +88,7 @@ def _metadata(title: str, entry: dict[str, Any], of_a_file: bool) -> str:
 
 def _numbers(path: str, entry: dict[str, Any]) -> str:
     action = entry["action"]
-    levels = action.get("levels")
-    actions = action["type"] + (f", levels {levels}" if levels else "")
+    actions = action["type"] + _meaning(action)
     references = {
         f"return of the {kind} set, an episode": _reference(entry["reference_returns"][kind])
         for kind in ("random", "expert")
@@ -112,6 +111,18 @@ def _numbers(path: str, entry: dict[str, Any]) -> str:
         rows["dates"] = f"{entry['span']['start']} to {entry['span']['end']}"
         rows["market's hash"] = f"`{entry['market']['content_hash']}`"
     return table(["", "value"], [[name, text] for name, text in rows.items()])
+
+
+def _meaning(action: dict[str, Any]) -> str:
+    """What a market's actions are: levels, or orders with stop and target."""
+    if action.get("levels"):
+        return f", levels {action['levels']}"
+    orders = [
+        made.get("order")
+        or f"{'long' if made['level'] > 0 else 'short'} {made['stop']:+.4g} {made['target']:+.4g}"
+        for made in action.get("brackets") or []
+    ]
+    return f": {', '.join(orders)} (stop and target, of the entry price)" if orders else ""
 
 
 def _making(entry: dict[str, Any], manifest: dict[str, Any]) -> str:

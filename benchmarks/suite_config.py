@@ -68,6 +68,11 @@ CONTINUOUS = ("--env", "action_type=continuous", "--env", "rebalance_threshold=0
 # Windows of 16 hours know nearly all that the whole past does; see `gym_trade.reversion`.
 REVERSION = ("--env", "window_sizes=[16]", *EPISODES)
 LONG_OR_FLAT = ("--env", "action_levels=[0,1]")
+# Of sizes that an hour or a few reach. A position may be closed before its stop or target.
+BRACKETS = (*("--env", "stoploss_levels=[-0.01,-0.03]", "--env", "takeprofit_levels=[0.01,0.03]"),)
+CLOSABLE = ("--env", "include_close_action=true")
+# A rollout is a bet of six hours at most.
+ROLLOUTS = (*BRACKETS, "--env", "rollout_steps=6", "--env", "window_sizes=[16]")
 FADING = "mean-reversion:window=8,entry=1.0,exit=0.0"
 # Random steps teach most on a market; later epochs fit the price path, and validation chooses.
 QRDQN_MARKET = (
@@ -84,15 +89,23 @@ QRDQN_REVERSION = (
     *("--num-quantiles", "16", "--lr", "3e-4", "--gamma", "0.9", "--target-update-freq", "200"),
     *("--eps-train-final", "0.3", "--eps-decay-steps", "20000"),
 )
+# A bet is learned without looking beyond it, and sooner.
+QRDQN_ROLLOUTS = (
+    *("--warmup", "100000", "--epoch", "30", "--step-per-epoch", "250"),
+    *("--update-per-step", "0.0625", "--batch-size", "256", "--hidden-sizes", "128", "128"),
+    *("--num-quantiles", "16", "--lr", "3e-4", "--gamma", "0.9", "--target-update-freq", "200"),
+    *("--eps-train-final", "0.3", "--eps-decay-steps", "20000"),
+)
 SAC_MARKET = (
     *("--warmup", "200000", "--epoch", "12", "--step-per-epoch", "4000"),
     *("--update-per-step", "0.05", "--batch-size", "256", "--hidden-sizes", "128", "128"),
     *("--lr", "1e-3", "--gamma", "0.9", "--alpha", "0.005"),
 )
+# Short epochs here too. A deviation of the actions, which entropy keeps up, costs fees.
 SAC_REVERSION = (
-    *("--warmup", "200000", "--epoch", "24", "--step-per-epoch", "2000"),
-    *("--update-per-step", "0.025", "--batch-size", "256", "--hidden-sizes", "128", "128"),
-    *("--lr", "1e-3", "--gamma", "0.9", "--alpha", "0.005"),
+    *("--warmup", "200000", "--epoch", "48", "--step-per-epoch", "500"),
+    *("--update-per-step", "0.08", "--batch-size", "256", "--hidden-sizes", "128", "128"),
+    *("--lr", "5e-4", "--gamma", "0.9", "--alpha", "0.0003"),
 )
 LEARNABLE = (
     "The market is simulated and hides a deviation that decays with a half-life of 20 minutes, "
@@ -101,6 +114,10 @@ LEARNABLE = (
 COMPUTED = (
     "The market is simulated, and its best policy is known: python -m benchmarks.optimum says what "
     "it earns. Returns say nothing about real markets."
+)
+BRACKETED = (
+    "The market is simulated and shows the deviation that decays. The optimum with stops and "
+    "targets is not computed. Returns say nothing about real markets."
 )
 FAIR = (
     "The market is a fair game: before costs no policy earns anything, so that there is no expert. "
@@ -139,6 +156,16 @@ TASKS = (
         "reversion-easy-continuous", "Market with a known optimum, easy, continuous exposure",
         SEQUENTIAL, ("--market", "synthetic:reversion_easy", *CONTINUOUS, *REVERSION),
         "d4rl_style_sac", SAC_REVERSION, FADING, 0.02, COMPUTED,
+    ),
+    TaskSets(
+        "reversion-easy-sltp", "Market with a known law, easy, stops and targets", "Trade-SLTP-v0",
+        ("--market", "synthetic:reversion_easy", *BRACKETS, *CLOSABLE, *REVERSION),
+        "atari_style_qrdqn", QRDQN_REVERSION, FADING, 0.02, BRACKETED,
+    ),
+    TaskSets(
+        "reversion-easy-onestep", "Market with a known law, easy, one-step bets",
+        "Trade-OneStep-v0", ("--market", "synthetic:reversion_easy", *ROLLOUTS),
+        "atari_style_qrdqn", QRDQN_ROLLOUTS, FADING, 0.02, BRACKETED,
     ),
     TaskSets(
         "cartpole", "CartPole-v1", "CartPole-v1", (),

@@ -10,10 +10,9 @@ from typing import Any
 from benchmarks.machine import describe_machine
 from benchmarks.suite_config import MEDIUM_SHARE
 from benchmarks.suite_plan import Step, medium_epoch
-from data_tools.environment import reopen_market
+from data_tools.environment import TASKS, reopen_market
 from data_tools.files import replacing, sha256
 from data_tools.flat_layout import read_provenance
-from gym_trade import SequentialConfig
 from offline_algos.checkpoint import load_policy
 from offline_algos.evaluation import evaluate_rule
 
@@ -186,7 +185,7 @@ def _test_rule(rule: str, checkpoint: Path) -> dict[str, Any]:
     about = load_policy(checkpoint).about
     judged = about["evaluation"]
     known = {k: v for k, v in about["configuration"].items() if k != "df"}
-    config = SequentialConfig.from_json(json.dumps(known))
+    config = TASKS[about["task"]].config_class.from_json(json.dumps(known))
     config = config.replace(df=reopen_market(judged["market"], echo=None))
     return evaluate_rule(rule, config, judged["test"]["start"], judged["test"]["end"])
 

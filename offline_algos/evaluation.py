@@ -124,6 +124,7 @@ def walk(
     instants = np.full(len(equity), first)
     equity[0] = environment.portfolio_value[0]
     total, steps, ended = 0.0, 0, False
+    forgets = isinstance(environment, RolloutWalk)  # a rollout is an episode of the data
     # disable=None: a bar on a terminal only
     with tqdm(
         total=len(equity) - 1,
@@ -138,6 +139,8 @@ def walk(
             total += float(rewards[0])
             if listener is not None:
                 listener.observe(ONE_LANE, rewards)
+                if forgets:
+                    listener.begin(ONE_LANE)
             equity[steps] = environment.portfolio_value[0]
             instants[steps] = environment.decision_index[0]
             ended = bool(terminated[0] or truncated[0])

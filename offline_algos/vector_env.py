@@ -12,6 +12,7 @@ from gymnasium.vector import VectorEnv
 from tianshou.env import BaseVectorEnv
 
 from offline_algos.actors import Actor
+from offline_algos.rollout_walk import RolloutWalk
 
 Ids = int | Sequence[int] | npt.NDArray[np.integer[Any]] | None
 
@@ -139,6 +140,8 @@ class TradeVectorEnv(BaseVectorEnv):
         observations, rewards, terminated, truncated = (np.array(part) for part in outcome)
         if self._listener is not None:
             self._listener.observe(lanes, rewards)
+            if isinstance(self.env.unwrapped, RolloutWalk):  # a rollout is an episode of the data
+                self._listener.begin(lanes)
         return observations, rewards, terminated, truncated, self._infos(len(lanes))
 
     def render(self, **kwargs: Any) -> list[Any]:

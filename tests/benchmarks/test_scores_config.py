@@ -7,7 +7,8 @@ import importlib
 import pytest
 
 from benchmarks.scores import chosen, parser_, plan_datasets, works_of
-from benchmarks.scores_config import SUITES, TASKS, cells_of, without
+from benchmarks.scores_config import EASY, SUITES, TASKS, Suite, cells_of, without
+from benchmarks.suite_config import KINDS
 from data_tools.command_line import CommandLineError
 
 
@@ -39,6 +40,24 @@ def test_the_small_suite_has_what_was_announced():
     assert {c.seed for c in cells} == set(range(5))
     changed = [c for c in cells if not c.norm_obs or c.variant or c.size != 100_000]
     assert {(c.task, c.kind) for c in changed} == {SUITES["small"].ablation}
+
+
+def test_a_suite_may_have_further_datasets():
+    extra = ((EASY, "expert"), ("reversion-easy-sltp", "medium"))
+    cells = cells_of(Suite((EASY,), ("random",), (100, 200), 2, extra=extra))
+    found = {(cell.task, cell.kind) for cell in cells}
+    assert found == {(EASY, "random"), *extra}
+    of_extra = [cell for cell in cells if (cell.task, cell.kind) == extra[1]]
+    assert {cell.size for cell in of_extra} == {100, 200}
+    assert {cell.method for cell in of_extra} == set(TASKS[extra[1][0]].methods)
+
+
+def test_the_full_suite_has_every_task_on_every_dataset():
+    cells = cells_of(SUITES["full"])
+    assert {cell.task for cell in cells} == set(TASKS) > {
+        "reversion-easy-sltp", "reversion-easy-onestep"}  # fmt: skip
+    for name in TASKS:
+        assert {cell.kind for cell in cells if cell.task == name} == set(KINDS)
 
 
 @pytest.mark.parametrize("suite", SUITES)

@@ -20,6 +20,7 @@ from offline_algos.evaluation import evaluate, evaluate_rule, evaluation_environ
 from offline_algos.export import export_torchscript
 from offline_algos.networks import Inputs, ValueNetwork
 from offline_algos.normalisation import Normaliser
+from offline_algos.vector_env import TradeVectorEnv
 from tests.offline_algos import samples, scripts, trained
 from tests.offline_algos.conftest import ENV
 
@@ -123,6 +124,35 @@ def test_a_walk_is_the_rollouts_one_after_the_other() -> None:
         _, reward, *_ = alone.step(actions[number : number + 1])
         assert reward[0] == pytest.approx(rewards[number], abs=1e-12)
         assert alone.decision_index[0] == instants[number + 1]
+
+
+class Listener:
+    """Notes what it is told."""
+
+    def __init__(self) -> None:
+        self.heard: list[str] = []
+
+    def begin(self, lanes: Any) -> None:
+        self.heard.append("begin")
+
+    def observe(self, lanes: Any, rewards: Any) -> None:
+        self.heard.append("earned")
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_a_rollout_is_an_episode_to_a_policy_that_remembers(task: str) -> None:
+    """As in the data, whose episodes are single rollouts."""
+    after = ["earned", "begin"] if task == "Trade-OneStep-v0" else ["earned"]
+    environment = evaluation_environment(config(task), "2020-01-02", "2020-01-02 06:00")
+    listener: Any = Listener()
+    steps = walk(environment, lambda _: np.array([2]), listener=listener)["steps"]
+    assert listener.heard == ["begin", *after * steps] and steps > 5
+    listener.heard.clear()
+    collected = TradeVectorEnv(environment, listener=listener)
+    collected.reset()
+    for _ in range(3):
+        collected.step(np.array([2]))
+    assert listener.heard == ["begin", *after * 3]
 
 
 def test_a_walk_that_leaves_positions_open_is_that_of_held_brackets() -> None:

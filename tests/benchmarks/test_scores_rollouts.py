@@ -1,0 +1,101 @@
+"""Cells and controls of tasks whose step is a whole rollout."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from benchmarks import scores_cell
+from benchmarks.scores_cell import Cell, Work, on_every_decision
+from benchmarks.scores_references import open_judged, references
+from benchmarks.scores_result import ends, gather
+from data_tools.collect import collect
+from tests.offline_algos import samples
+
+TASK = "one-step"
+ENV = {"time_frames": ["1min", "5min"], "window_sizes": [4, 6], "execute_on": "5min",
+       "stoploss_levels": [-0.002], "takeprofit_levels": [0.003], "rollout_steps": 4}  # fmt: skip
+WORDS = (
+    *("--epoch", "1", "--update-per-epoch", "5", "--batch-size", "16", "--logger", "none"),
+    *("--context-length", "3", "--embedding-size", "8", "--num-layers", "1", "--num-heads", "1"),
+    *("--device", "cpu", "--threads", "1"),
+)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A folder with a dataset of rollouts, and two seeds of a method on it."""
+    folder = tmp_path_factory.mktemp("rollouts")
+    samples.frame(2500).to_csv(folder / "market.csv")
+    data = folder / f"datasets/{TASK}/random-300.hdf5"
+    data.parent.mkdir(parents=True)
+    collect(data, buffer_size=300, task="Trade-OneStep-v0", market=str(folder / "market.csv"),
+            policy="random", env=ENV, num_envs=8, progress=False, echo=None)  # fmt: skip
+    return folder
+
+
+@pytest.fixture(scope="module")
+def controls(place):
+    path = place / f"references/{TASK}.json"
+    data = place / f"datasets/{TASK}/random-300.hdf5"
+    return references(path, data, "ma-cross", continuous=False)
+
+
+def works(place):
+    return [Work(Cell(TASK, "random", 300, "dt", seed), "atari_style_dt", WORDS, place)
+            for seed in (0, 1)]  # fmt: skip
+
+
+def test_controls_have_their_equity_at_every_decision(place, controls):
+    task = open_judged(place / f"datasets/{TASK}/random-300.hdf5", continuous=False)
+    for name, walks in controls["controls"].items():
+        for walk in walks:
+            assert len(walk["equity"]) == task.test.steps + 1, name
+            assert walk["growth"] == pytest.approx(
+                np.log(walk["equity"][-1] / walk["equity"][0]) / task.test.steps
+            )
+    assert controls["controls"]["random"][0]["steps"] < task.test.steps  # rollouts
+
+
+def test_the_oracle_wins(controls):
+    growth = {name: max(walk["growth"] for walk in walks)
+              for name, walks in controls["controls"].items()}  # fmt: skip
+    oracle = growth.pop("oracle")
+    assert oracle > 0 and oracle > 2 * max(growth.values())
+
+
+def test_no_path_of_this_machine_is_in_what_results_show(place, controls):
+    assert str(place) not in json.dumps(controls)
+    assert controls["market"] == controls["source"]["market"]
+
+
+def test_cells_of_different_rollouts_can_be_compared(place, controls):
+    for work in works(place):
+        scores_cell.run(work)
+        one = json.loads(work.result.read_text())
+        with np.load(work.equity) as curves:
+            equity = curves["best"]
+        assert len(equity) == len(controls["controls"]["flat"][0]["equity"])
+        assert one["test"]["best"]["growth"] == pytest.approx(
+            np.log(equity[-1] / equity[0]) / (len(equity) - 1)
+        )
+    found = gather(works(place), {TASK: controls})
+    row = found["rows"][f"{TASK}/random-300/dt"]
+    assert row["seeds"] == [0, 1] and len(row["growth_interval"]) == 3
+    assert str(place) not in json.dumps(found)
+
+
+def test_an_expert_that_is_none_scores_nothing():
+    walks = {name: [{"growth": value}] for name, value in (("random", 0.2), ("expert", 0.1))}
+    assert ends("market-levels", {"controls": walks}) is None
+    walks["expert"][0]["growth"] = 0.3
+    assert ends("market-levels", {"controls": walks}) == (0.2, 0.3, "expert")
+
+
+def test_between_rollouts_equity_is_what_it_last_was():
+    times = pd.date_range("2020", periods=6, freq="1h")
+    curve = pd.Series([1.0, np.nan, 3.0, 2.0, np.nan, np.nan], index=times)
+    assert on_every_decision(curve).tolist() == [1.0, 1.0, 3.0, 2.0]
