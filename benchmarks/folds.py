@@ -177,8 +177,8 @@ def _too_many(finder: Finder, number: int, wrong: str) -> str:
     decisions = finder.high - finder.low
     return (
         f"fold {number}: {wrong}, with the embargoes of the longest window, in a market of "
-        f"{decisions:,} decisions. Ask for fewer --folds, choose another --first (the share before the "
-        "first test: more lengthens training, less the tests), or use a longer market."
+        f"{decisions:,} decisions. Ask for fewer --folds, choose another --first (the share "
+        "before the first test: more lengthens training, less the tests), or use a longer market."
     )
 
 

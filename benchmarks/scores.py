@@ -28,6 +28,7 @@ from benchmarks.scores_engine import Outcome, run_jobs
 from benchmarks.scores_references import references
 from benchmarks.scores_result import gather
 from benchmarks.scores_tables import scores_tables
+from benchmarks.scores_walk_forward import STAGE, folds_of, walk_forward, words_of
 from benchmarks.suite_plan import Step, make_plan
 from benchmarks.suite_run import Maker
 from data_tools import command_line
@@ -161,6 +162,8 @@ def parser_() -> command_line.ArgumentParser:
     add("--tasks", nargs="+", choices=list(TASKS), metavar="TASK", help="a part of the suite")
     add("--methods", nargs="+", metavar="METHOD", help="a part of the suite")
     add("--seeds", type=int, help="another number of seeds than the suite's")
+    add("--folds", type=int, metavar="K",
+        help="walk-forward folds of a market of the suite, 0 for none (default: the suite's)")
     add("--dry-run", action="store_true", help="only list the cells and their time")
     add("--no-write", action="store_true", help="print the tables only")
     # fmt: on
@@ -198,10 +201,13 @@ def main(argv: list[str] | None = None) -> int:
         folder = args.folder.resolve()
         works = works_of(cells, folder)
         workers = args.jobs or 1
+        folds = folds_of(SUITES[args.suite], args.folds)
         if args.dry_run:
             for work in works:
                 print(" ".join(work.command()))
             print(f"{len(works)} cells: {estimate(works, workers)}")
+            if folds is not None and (words := words_of(cells, folds, folder)) is not None:
+                print("and python -m benchmarks.walk_forward " + " ".join(words))
             return
         make_datasets(cells, folder, workers)
         controls = make_references(cells, folder)
@@ -210,9 +216,14 @@ def main(argv: list[str] | None = None) -> int:
             say(f"{name}: {text}; see {folder / 'logs' / (name + '.txt')}")
         failed = bool(outcome.failed)
         result = gather(works, controls) | {"suite": args.suite, "machine": describe_machine()}
+        if folds is not None:
+            made = walk_forward(works, folder, folds, engine=args.engine, jobs=args.jobs, say=say)
+            result |= {STAGE: made} if made else {}
+            failed = failed or bool(made.get("failed"))
         for title, text in scores_tables(result).items():
             print(f"\n{title}\n\n{text}")
         whole = len(cells) == len(cells_of(SUITES[args.suite])) and not result["missing"]
+        whole = whole and not result.get(STAGE, {}).get("missing")
         if whole and not args.no_write:
             print(write_result(f"scores-{args.suite}", result))
         elif not args.no_write:

@@ -102,6 +102,8 @@ class Suite:
         ablation: The task and the kind of dataset on which observation normalisation, CRR with
             CQL's term and sizes are compared; None: nowhere.
         ablation_sizes: The other sizes there.
+        folds: The task and the kind of data ("random" or "rule-based") that are evaluated
+            walk-forward, and how many folds; None: none.
     """
 
     tasks: tuple[str, ...]
@@ -111,6 +113,7 @@ class Suite:
     methods: tuple[str, ...] | None = None
     ablation: tuple[str, str] | None = None
     ablation_sizes: tuple[int, ...] = field(default=(10_000,))
+    folds: tuple[tuple[str, str], int] | None = None
 
 
 EASY, MARTINGALE = "reversion-easy-levels", "martingale-levels"
@@ -126,7 +129,7 @@ SUITES = {
     "full": Suite(
         tuple(TASKS), ("random", "medium", "expert", "mixed", "rule-based"),
         (10_000, 100_000, 1_000_000), seeds=10, ablation=(EASY, "medium"),
-        ablation_sizes=(10_000, 1_000_000),
+        ablation_sizes=(10_000, 1_000_000), folds=((EASY, "random"), 4),
     ),
 }  # fmt: skip
 

@@ -125,5 +125,9 @@ def scores_tables(result: dict[str, Any]) -> dict[str, str]:
     """Title to Markdown."""
     made: dict[str, str] = {"Methods": methods_table(result)}
     made |= {task: task_table(result, task) for task in result["tasks"]}
+    if "walk_forward" in result:
+        from benchmarks.walk_forward_tables import walk_forward_tables  # which needs this module
+
+        made |= walk_forward_tables(result["walk_forward"])
     ablations = ablation_table(result)
     return made | ({} if ablations is None else {"Ablations": ablations})

@@ -20,6 +20,7 @@ RESAMPLES = 1_000
 MOST_STEPS = 20_000  # of a path that is resampled; more are taken together
 POINTS = 200  # of an equity curve that is kept
 LEAST = 1e-6  # what is left of a bankrupt account
+LARGEST = 700.0  # logarithm of an equity: an oracle's would overflow
 HOLD = "buy-and-hold"
 YEAR = pd.Timedelta(days=365.25)
 
@@ -100,8 +101,8 @@ def summarise(
         `POINTS`.
     """
     paths = chained(walks, steps)
-    equity = np.cumprod(1.0 + paths, axis=1)
-    whole = np.concatenate([np.ones((len(paths), 1)), equity], axis=1)
+    logs = np.pad(np.cumsum(np.log1p(paths), axis=1), ((0, 0), (1, 0)))
+    whole = np.exp(np.minimum(logs, LARGEST))
     metrics = [from_equity(row, periods_per_year=periods_per_year) for row in whole]
     bankrupt = sum(walk["terminated"] for fold in walks for walk in fold)
     made: dict[str, Any] = {
@@ -113,7 +114,7 @@ def summarise(
         "tests": sum(len(fold) for fold in walks),
         "growth": [growth_until_bankrupt(each) for each in zip(*walks, strict=True)],
         "folds": [[walk["growth"] for walk in fold] for fold in walks],
-        "equity": [float(f"{value:.6g}") for value in np.exp(_thin(np.log(whole).mean(axis=0)))],
+        "equity": [float(f"{value:.6g}") for value in np.exp(_thin(np.log(whole).mean(0)))],
     }  # fmt: skip
     interval = above = None
     if not bankrupt:

@@ -99,9 +99,10 @@ def _mean(values: list[float]) -> float:
 
 
 def walk_forward_tables(result: dict[str, Any]) -> dict[str, str]:
-    """Title to Markdown."""
+    """Title to Markdown; a stage of the scores benchmark says its task and kind of data."""
+    where = f" ({result['task']}, {result['kind']} data)" if "task" in result else ""
     return {
-        "Walk-forward": accounts_table(result),
-        "Growth by fold (smallest to largest seed)": growth_table(result),
-        "Folds": folds_table(result),
+        f"Walk-forward{where}": accounts_table(result),
+        f"Growth by fold, smallest to largest seed{where}": growth_table(result),
+        f"Folds{where}": folds_table(result),
     }
