@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import fold_data, scores_cell
-from benchmarks.folds import FIRST_SHARE, Fold, find_folds
+from benchmarks.folds import FIRST_SHARE, Fold, FoldError, find_folds
 from benchmarks.scores_cell import Cell, Work
 from benchmarks.scores_config import EASY, EASY_CONTINUOUS, TASKS, ScoreTask
 from benchmarks.scores_engine import run_jobs
@@ -180,11 +180,20 @@ def answer(
 
 
 def collected(folder: Path, flags: dict[str, Any]) -> Path:
-    """Collect on a whole market into a folder, unless the file is there and of the same flags."""
+    """Collect on a whole market into a folder, unless that was done before.
+
+    Raises:
+        ValueError: The folder's were collected otherwise, or these cannot be.
+    """
     path, noted = folder / COLLECTED, folder / "collected.json"
     text = json.dumps(flags, indent=1, default=str) + "\n"
-    if path.exists() and noted.exists() and noted.read_text() == text:
-        return path
+    if path.exists() and noted.exists():
+        if noted.read_text() == text:
+            return path
+        raise FoldError(
+            f"{path} was collected otherwise ({noted} says how): choose another --folder, or "
+            "delete this one."
+        )
     folder.mkdir(parents=True, exist_ok=True)
     collect(path, **flags, train_fraction=1.0, overwrite=True, progress=False, echo=say)
     with replacing(noted) as temporary:
