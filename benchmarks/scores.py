@@ -30,11 +30,10 @@ from benchmarks.scores_cell import Cell, Work
 from benchmarks.scores_checks import failed as failed_checks
 from benchmarks.scores_config import SUITES, TASKS, Suite, cells_of
 from benchmarks.scores_engine import Outcome, run_jobs
-from benchmarks.scores_fqe import fqe
 from benchmarks.scores_market import NAMES, OwnMarket, on_own_market, open_own_market
 from benchmarks.scores_references import references
 from benchmarks.scores_result import gather
-from benchmarks.scores_sweeps import costs, targets
+from benchmarks.scores_stages import described, missing_of, run_stages
 from benchmarks.scores_tables import scores_tables
 from benchmarks.suite_plan import Step, make_plan
 from benchmarks.suite_run import Maker
@@ -174,6 +173,8 @@ def parser_() -> command_line.ArgumentParser:
         help="a part of the suite")
     add("--methods", nargs="+", metavar="METHOD", help="a part of the suite")
     add("--seeds", type=int, help="another number of seeds than the suite's")
+    add("--folds", type=int, metavar="K",
+        help="walk-forward folds of a market of the suite, 0 for none (default: the suite's)")
     add("--dry-run", action="store_true", help="only list the cells and their time")
     add("--no-write", action="store_true", help="print the tables only")
     # fmt: on
@@ -230,27 +231,23 @@ def main(argv: list[str] | None = None) -> int:
             for work in works:
                 print(" ".join(work.command()))
             print(f"{len(works)} cells: {estimate(works, workers)}")
+            print("\n".join(described(works, folder, suite, args.folds)))
             return
         if market is not None:
             market.keep_to(folder)
         make_datasets(cells, folder, workers)
         controls = make_references(cells, folder)
-        told = lambda name, text: say(f"{name}: {text}")  # noqa: E731
         outcome = run_cells(works, args.engine, args.jobs)
         for name, text in outcome.failed.items():
             say(f"{name}: {text}; see {folder / 'logs' / (name + '.txt')}")
-        failed = bool(outcome.failed)
         result = gather(works, controls) | {"suite": args.suite, "machine": describe_machine()}
-        for name, sweep in (("costs", costs), ("targets", targets)):
-            say(f"{name} of trained policies")
-            result[name] = sweep(works, folder, SUITES[args.suite], engine=args.engine,
-                                 jobs=args.jobs, say=told)  # fmt: skip
-            failed |= bool(result[name]["missing"])
-        result["fqe"] = fqe(
-            works, controls, SUITES[args.suite].judged,
-            engine=args.engine, jobs=args.jobs, say=lambda name, text: say(f"fqe {name}: {text}"),
+        stages = run_stages(
+            works, controls, folder, suite,
+            folds=args.folds, engine=args.engine, jobs=args.jobs, say=say,
         )  # fmt: skip
-        result["missing"] += result["fqe"]["missing"]
+        result |= stages
+        result["missing"] += missing_of(stages)
+        failed = bool(result["missing"])
         for title, text in scores_tables(result).items():
             print(f"\n{title}\n\n{text}")
         whole = len(cells) == len(cells_of(suite)) and not result["missing"]

@@ -107,6 +107,8 @@ class Suite:
         swept_seeds: Of how many seeds both are done, the first ones.
         judged: Tasks and kinds of datasets whose policies fitted Q evaluation is compared on.
         extra: Further (task, kind of dataset), of all sizes and with all methods.
+        folds: The task and the kind of data ("random" or "rule-based") that are evaluated
+            walk-forward, and how many folds; None: none.
     """
 
     tasks: tuple[str, ...]
@@ -121,6 +123,7 @@ class Suite:
     swept_seeds: int = 3
     judged: tuple[tuple[str, str], ...] = ()
     extra: tuple[tuple[str, str], ...] = ()
+    folds: tuple[tuple[str, str], int] | None = None
 
     @property
     def kinds_of_tasks(self) -> dict[str, tuple[str, ...]]:
@@ -149,7 +152,7 @@ SUITES = {
         tuple(TASKS), ("random", "medium", "expert", "mixed", "rule-based"),
         (10_000, 100_000, 1_000_000), seeds=10, ablation=(EASY, "medium"),
         ablation_sizes=(10_000, 1_000_000), swept=SWEPT, asked=ASKED, swept_seeds=10,
-        judged=JUDGED,
+        judged=JUDGED, folds=((EASY, "random"), 4),
     ),
 }  # fmt: skip
 

@@ -74,5 +74,12 @@ def open_own_market(path: str, environment: Sequence[str]) -> OwnMarket:
 
 
 def on_own_market(suite: Suite) -> Suite:
-    """A suite with the tasks of the market file in the place of its own, without ablations."""
-    return replace(suite, tasks=NAMES, ablation=None, extra=())
+    """A suite with the tasks of the market file in the place of its own, without ablations.
+
+    What its stages look at are the last kind of its datasets, and no walk-forward folds.
+    """
+    looked_at = tuple((name, suite.kinds[-1]) for name in NAMES)
+    return replace(
+        suite, tasks=NAMES, ablation=None, extra=(), swept=looked_at, judged=looked_at, asked=(),
+        folds=None,
+    )  # fmt: skip

@@ -150,4 +150,9 @@ def scores_tables(result: dict[str, Any]) -> dict[str, str]:
     made["Sizes"] = sizes_table(result)
     found = {title: text for title, text in made.items() if text is not None}
     found |= costs_tables(result.get("costs")) | targets_tables(result.get("targets"))
-    return found | fqe_tables(result["fqe"])
+    found |= fqe_tables(result["fqe"])
+    if "walk_forward" in result:
+        from benchmarks.walk_forward_tables import walk_forward_tables  # which needs this module
+
+        found |= walk_forward_tables(result["walk_forward"])
+    return found
