@@ -25,6 +25,7 @@ from benchmarks.machine import describe_machine, read_result, write_result
 from benchmarks.scores_cell import Cell, Work
 from benchmarks.scores_config import SUITES, TASKS, Suite, cells_of
 from benchmarks.scores_engine import Outcome, run_jobs
+from benchmarks.scores_html import check_place, write_html
 from benchmarks.scores_references import references
 from benchmarks.scores_result import gather
 from benchmarks.scores_tables import scores_tables
@@ -163,6 +164,8 @@ def parser_() -> command_line.ArgumentParser:
     add("--seeds", type=int, help="another number of seeds than the suite's")
     add("--dry-run", action="store_true", help="only list the cells and their time")
     add("--no-write", action="store_true", help="print the tables only")
+    add("--html", type=Path, metavar="FILE",
+        help="also write tables and pictures as one HTML file")
     # fmt: on
     return parser
 
@@ -194,6 +197,8 @@ def main(argv: list[str] | None = None) -> int:
     def command() -> None:
         nonlocal failed
         args = parser_().parse_args(argv)
+        if args.html is not None:
+            check_place(args.html)
         cells = chosen(SUITES[args.suite], args)
         folder = args.folder.resolve()
         works = works_of(cells, folder)
@@ -212,6 +217,9 @@ def main(argv: list[str] | None = None) -> int:
         result = gather(works, controls) | {"suite": args.suite, "machine": describe_machine()}
         for title, text in scores_tables(result).items():
             print(f"\n{title}\n\n{text}")
+        if args.html is not None:
+            write_html(result, args.html)
+            print(args.html)
         whole = len(cells) == len(cells_of(SUITES[args.suite])) and not result["missing"]
         if whole and not args.no_write:
             print(write_result(f"scores-{args.suite}", result))
