@@ -38,7 +38,7 @@ h3 { margin-top: 2.2rem; overflow-wrap: anywhere; }
 figure { margin: 1rem 0 2rem; }
 figure svg { display: block; width: 100%; height: auto; }
 figure .drawing { overflow-x: auto; }
-figure svg text { fill: currentColor; }
+figure svg { fill: currentColor; }
 figcaption, .faint { color: var(--faint); font-size: 0.875rem; max-width: 52rem; }
 .scroll { overflow: auto; max-height: 85vh; border: 1px solid var(--line); border-radius: 6px;
   margin: 1rem 0; width: fit-content; max-width: 100%; }

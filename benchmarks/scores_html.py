@@ -31,14 +31,14 @@ LIMITS = (
     "Intervals over seeds say how much training varies; those of growth also resample time, but no "
     "interval covers another market or another regime.",
     "**Fills are simple.** Orders fill at the next bar's price with a fee and, where it is set, "
-    "slippage. There is no order book, no latency, no market impact and no funding.",
+    "slippage. These tasks have no order book, no latency, no market impact and no funding.",
     "**One setting a method.** Flags were not searched for each dataset; another setting may "
     "change the order of methods.",
     "**Few seeds.** Where intervals overlap, or the table says that the order of methods is not "
     "stable between seeds, the order is not a finding.",
     "**The scale's ends are its own.** Scores of two tasks are comparable only as parts of the way "
-    "from the random policy to the optimum (or online expert) of each; the random policy pays a "
-    "fee at almost every decision, so that doing nothing already scores above 0.",
+    "from the random policy to the optimum (or online expert) of each; the random policy pays "
+    "fees without end, so that doing nothing already scores above 0.",
     "**No advice.** Nothing here is a reason to trade.",
 )
 READING = (
