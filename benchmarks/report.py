@@ -11,7 +11,7 @@ import argparse
 import re
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -93,14 +93,19 @@ def fill(text: str, name: str, body: str) -> str:
     return pattern.sub(lambda match: match[1] + body + "\n" + match[2], text)
 
 
-def drawn(folder: Path) -> dict[Path, str]:
-    """The pictures of results that are there.
+def drawn(folder: Path, names: Iterable[str] = tuple(PICTURES)) -> dict[Path, str]:
+    """Pictures of the results that are there.
+
+    Args:
+        folder: Of results; pictures stand beside them.
+        names: Of `PICTURES`.
 
     Raises:
         ValueError: A result that must be there is not, or lacks something.
     """
     made = {}
-    for name, (source, draw) in PICTURES.items():
+    for name in names:
+        source, draw = PICTURES[name]
         if source not in OPTIONAL_PICTURES or read_result(source, folder) is not None:
             text = made_from(source, draw, folder)
             if text is not None:

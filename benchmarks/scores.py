@@ -24,6 +24,7 @@ from benchmarks import scores_cell, suite_manifest
 from benchmarks.machine import describe_machine, read_result, write_result
 from benchmarks.scores_cell import Cell, Work
 from benchmarks.scores_config import SUITES, TASKS, Suite, cells_of
+from benchmarks.scores_curves import equity_curves
 from benchmarks.scores_engine import Outcome, run_jobs
 from benchmarks.scores_html import check_place, write_html
 from benchmarks.scores_references import references
@@ -215,6 +216,7 @@ def main(argv: list[str] | None = None) -> int:
             say(f"{name}: {text}; see {folder / 'logs' / (name + '.txt')}")
         failed = bool(outcome.failed)
         result = gather(works, controls) | {"suite": args.suite, "machine": describe_machine()}
+        result["curves"] = equity_curves(works, controls)
         for title, text in scores_tables(result).items():
             print(f"\n{title}\n\n{text}")
         if args.html is not None:

@@ -19,6 +19,7 @@ from benchmarks.scores_panels import (
     CONTROLS,
     WIDE,
     Case,
+    group_of,
     limits,
     make_grid,
     methods_of,
@@ -28,7 +29,6 @@ from benchmarks.scores_panels import (
     tidy,
     title_of,
 )
-from benchmarks.suite_config import size_name
 
 BASIS_POINTS = 1e4
 MEAN = "Mean over seeds; shaded: from the smallest to the largest seed."
@@ -105,20 +105,25 @@ def _draw_band(axes: Axes, x: Any, line: dict[str, list[float]], style: dict[str
 # --- equity -----------------------------------------------------------------------------------
 
 
-def equity_data(result: dict[str, Any], cases: Sequence[Case]) -> dict[str, Any]:
-    """Equity and drawdown over the test period: methods' median seeds, and the controls."""
-    rows = plain_rows(result)
+def equity_data(result: dict[str, Any], cases: Sequence[Case]) -> dict[str, Any] | None:
+    """Equity and drawdown over the test period: methods' median seeds, and the controls.
+
+    None where the result has no curves, or none of these datasets.
+    """
+    found = result.get("curves", {"rows": {}})["rows"]
     panels = []
     for case in cases:
-        about = result["tasks"][case[0]]
-        controls = about["controls"]
-        panels.append({
-            "title": title_of(case),
-            "test": about["test"],
-            "lines": {method: row["equity"] for method, row in rows[case].items()},
-            "controls": {name: controls[name]["equity"] for name in CONTROLS if name in controls},
-        })  # fmt: skip
-    return {"methods": methods_of(result), "panels": panels}
+        lines = {method: found.get(group_of(case, method)) for method in plain_rows(result)[case]}
+        drawn = {method: curve for method, curve in lines.items() if curve is not None}
+        if drawn:
+            controls = result["curves"]["controls"][case[0]]
+            panels.append({
+                "title": title_of(case),
+                "test": result["tasks"][case[0]]["test"],
+                "lines": drawn,
+                "controls": {name: controls[name] for name in CONTROLS if name in controls},
+            })  # fmt: skip
+    return {"methods": methods_of(result), "panels": panels} if panels else None
 
 
 def equity_figure(data: dict[str, Any]) -> Figure:
@@ -205,7 +210,7 @@ def costs_data(result: dict[str, Any], cases: Sequence[Case]) -> dict[str, Any] 
     for case in cases:
         lines = {}
         for method in plain_rows(result)[case]:
-            swept = costs["rows"].get(f"{case[0]}/{case[1]}-{size_name(case[2])}/{method}")
+            swept = costs["rows"].get(group_of(case, method))
             if swept is not None:  # (fees, seeds)
                 lines[method] = _band(BASIS_POINTS * np.array(swept["growth"]).T)
         if lines:

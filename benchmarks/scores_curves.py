@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from benchmarks.scores_cell import Work
 
 POINTS = 150
 DIGITS = 4
@@ -46,3 +49,37 @@ def middle(growths: Sequence[float]) -> int:
     """Which of several walks has the median growth; of two in the middle the worse."""
     order = sorted(range(len(growths)), key=lambda number: growths[number])
     return order[(len(order) - 1) // 2]
+
+
+def equity_curves(works: Sequence[Work], controls: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    """The median walk of every row and control.
+
+    Args:
+        works: The cells; those that are not done, and ablations, are left out.
+        controls: Task to what `scores_references.references` returned.
+
+    Returns:
+        ``rows``: a cell's group to the `thin` curve of its median seed (``seed``), of the
+        checkpoint chosen on validation; ``controls``: task to name to curve.
+    """
+    groups: dict[str, list[Work]] = {}
+    for work in works:
+        if work.is_done and work.cell.norm_obs and not work.cell.variant:
+            groups.setdefault(work.cell.group, []).append(work)
+    return {
+        "rows": {name: _of_row(members) for name, members in groups.items()},
+        "controls": {
+            task: {
+                name: thin(walks[middle([walk["growth"] for walk in walks])]["equity"])
+                for name, walks in found["controls"].items()
+            }
+            for task, found in controls.items()
+        },
+    }
+
+
+def _of_row(works: Sequence[Work]) -> dict[str, Any]:
+    growths = [json.loads(work.result.read_text())["test"]["best"]["growth"] for work in works]
+    chosen = works[middle(growths)]
+    with np.load(chosen.equity) as curves:
+        return {"seed": chosen.cell.seed, **thin(curves["best"])}

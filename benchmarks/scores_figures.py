@@ -110,9 +110,9 @@ def profiles(result: Result) -> Picture | None:
 def equity(result: Result, task: str | None = None) -> Picture | None:
     """Equity with drawdown: a task's datasets, or one dataset of each task."""
     cases = curves.one_case_each(result) if task is None else curves.cases_of(result, task)
-    if not cases:
-        return None
     data = curves.equity_data(result, cases)
+    if data is None:
+        return None
     caption = (
         "Equity over the test period, fees paid, over its first value; below, how far it is under "
         "its highest so far. In colour the methods, each by its seed of median growth; grey the "

@@ -127,7 +127,7 @@ def _origin(result: Result) -> str:
 
 
 def _hours(result: Result) -> float:
-    return sum(row["seconds"] * len(row["seeds"]) for row in result["rows"].values()) / 3600.0
+    return sum(float(row["seconds"]) * len(row["seeds"]) for row in result["rows"].values()) / 3600
 
 
 def _limits() -> str:

@@ -19,6 +19,7 @@ GREY = "0.45"
 # Controls are grey: what is in colour learned from data.
 CONTROLS: dict[str, dict[str, Any]] = {
     "optimum": {"color": GREY, "ls": "-", "lw": 1.8},
+    "optimum-kept": {"color": "0.65", "ls": (0, (8, 2)), "lw": 1.3},  # in a sweep of fees
     "expert": {"color": GREY, "ls": (0, (6, 2)), "lw": 1.3},
     "medium": {"color": GREY, "ls": (0, (3, 2)), "lw": 1.0},
     "rule": {"color": "0.65", "ls": (0, (6, 1, 1, 1)), "lw": 1.0},
@@ -50,6 +51,11 @@ def plain_rows(result: dict[str, Any]) -> dict[Case, Rows]:
 def title_of(case: Case) -> str:
     """A dataset's name: "reversion-easy-levels, medium 100k"."""
     return f"{case[0]}, {case[1]} {size_name(case[2])}"
+
+
+def group_of(case: Case, method: str) -> str:
+    """The name of a row of a method's own, as results have it."""
+    return f"{case[0]}/{case[1]}-{size_name(case[2])}/{method}"
 
 
 def methods_of(result: dict[str, Any]) -> list[str]:

@@ -14,7 +14,6 @@ from benchmarks.comparison import probability_of_improvement
 from benchmarks.intervals import Interval
 from benchmarks.ranks import rank_stability
 from benchmarks.scores_cell import CHECKPOINTS, Work
-from benchmarks.scores_curves import middle, thin
 from benchmarks.time_bootstrap import joint_bootstrap, joint_difference
 
 Array = npt.NDArray[np.float64]
@@ -74,7 +73,7 @@ def ends(name: str, found: dict[str, Any]) -> tuple[float, float, str] | None:
 
 
 def _task(name: str, found: dict[str, Any]) -> dict[str, Any]:
-    """A task's controls, with the equity of the median walk."""
+    """A task's controls, without their equity."""
     limits = ends(name, found)
     made: dict[str, Any] = {key: found[key] for key in ("market", "test", "optimum")}
     made["top"] = None if limits is None else limits[2]
@@ -84,7 +83,6 @@ def _task(name: str, found: dict[str, Any]) -> dict[str, Any]:
             "score": None if limits is None else score(mean_growth(walks), limits),
             "interval": _control_interval(walks),
             **{key: float(np.mean([walk[key] for walk in walks])) for key in SHOWN},
-            "equity": thin(walks[middle([walk["growth"] for walk in walks])]["equity"]),
         }
         for control, walks in found["controls"].items()
     }
@@ -152,16 +150,7 @@ def _row(works: list[Work], found: dict[str, Any]) -> dict[str, Any]:
             "bankrupt": sum(test["terminated"] for test in tests),
             **{key: [test[key] for test in tests] for key in SHOWN},
         }
-    return row | _over_time(works, row["best"], found) | {"equity": _equity(works, row)}
-
-
-def _equity(works: list[Work], row: dict[str, Any]) -> dict[str, Any] | None:
-    """Of the seed of median growth, its checkpoint chosen on validation; ablations have none."""
-    if row["variant"] or not row["norm_obs"]:
-        return None
-    chosen = middle(row["best"]["growth"])
-    with np.load(works[chosen].equity) as curves:
-        return {"seed": row["seeds"][chosen], **thin(curves["best"])}
+    return row | _over_time(works, row["best"], found)
 
 
 def behaviour(cell: dict[str, Any]) -> dict[str, float] | None:

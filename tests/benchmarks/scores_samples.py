@@ -1,101 +1,78 @@
-"""A result of the scores benchmark as the published one is shaped, made up."""
+"""Results of the scores benchmark, gathered from made-up cells: nothing is trained."""
 
 from __future__ import annotations
 
+import json
+from dataclasses import asdict
+
 import numpy as np
 
+from benchmarks import scores
 from benchmarks.machine import describe_machine
-from benchmarks.scores_curves import middle, thin
-from benchmarks.scores_result import SHOWN, _methods, ends, score
+from benchmarks.scores_cell import CHECKPOINTS, growth
+from benchmarks.scores_config import EASY, MARTINGALE, Suite, cells_of
+from benchmarks.scores_curves import equity_curves
+from benchmarks.scores_result import gather
+from gym_trade.metrics import NAMES
 
-EASY, CONTINUOUS, FAIR = "reversion-easy-levels", "reversion-easy-continuous", "martingale-levels"
-METHODS = ("il", "bcq", "cql", "crr", "iql", "dt")
-QUALITY = {"random": 0.3, "medium": 0.6, "expert": 0.9}
+STEPS = 400
+SUITE = Suite((EASY, MARTINGALE), ("medium", "expert"), (10_000,), seeds=3,
+              methods=("il", "cql", "iql"))  # fmt: skip
 GROWTHS = {
-    "flat": 0.0, "buy-and-hold": 1e-5, "random": -1.8e-4, "rule": 1e-4, "medium": 2.5e-4,
-    "expert": 4e-4, "optimum": 4.5e-4, "oracle": 2e-3,
+    "flat": 0.0, "buy-and-hold": 1e-4, "random": -2e-3, "rule": 5e-4, "medium": 1e-3,
+    "expert": 2e-3, "optimum": 2.5e-3, "oracle": 6e-3,
 }  # fmt: skip
+QUALITY = {"medium": 1e-3, "expert": 2e-3}
 FEES = [0, 5, 10, 25]
+TEST = {"start": "2024-01-07T00:00:00", "end": "2026-05-29T00:00:00", "steps": STEPS}
 
 
-def equity(random, growth, steps):
-    return 1e4 * np.exp(np.append(0.0, np.cumsum(random.normal(growth, 2e-3, steps))))
+def equity(random, mean, steps=STEPS):
+    return 1e4 * np.exp(np.append(0.0, np.cumsum(random.normal(mean, 2e-3, steps))))
 
 
-def walk(random, growth, steps):
-    curve = equity(random, growth, steps)
-    made = float(np.log(curve[-1] / curve[0]) / steps)
-    return {"growth": made, "equity": curve, **dict.fromkeys(SHOWN, 0.5)}
-
-
-def around(value):
-    return [value, value - 1e-5, value + 1e-5]
-
-
-def task(random, name, steps):
-    fair = name == FAIR
-    names = [n for n in GROWTHS if not (fair and n == "optimum")]
-    controls = {
-        n: [walk(random, 0.0 if fair and n != "oracle" else GROWTHS[n], steps)] for n in names
-    }
-    limits = ends(name, {"controls": controls})
+def measured(curve):
     return {
-        "market": name, "optimum": None,
-        "test": {"start": "2024-01-07T00:00:00", "end": "2026-05-29T00:00:00", "steps": steps},
-        "top": None if limits is None else limits[2],
-        "controls": {
-            n: {"growth": w["growth"], "interval": around(w["growth"]),
-                "score": None if limits is None else score(w["growth"], limits),
-                **dict.fromkeys(SHOWN, 0.5), "equity": thin(w["equity"])}
-            for n, (w,) in controls.items()
-        },
-    }, limits  # fmt: skip
-
-
-def checkpoint(walks, limits):
-    growths = [w["growth"] for w in walks]
-    scores = None if limits is None else [score(g, limits) for g in growths]
-    spread = None if scores is None else [float(np.mean(scores)), min(scores), max(scores)]
-    return {"growth": growths, "score": scores, "interval": spread, "bankrupt": 0,
-            **{key: [0.5] * len(walks) for key in SHOWN}}  # fmt: skip
-
-
-def row(random, name, kind, size, method, limits, seeds, steps, **extra):
-    growth = 0.0 if limits is None else 4e-4 * QUALITY[kind] * random.uniform(0.8, 1.1)
-    walks = [walk(random, growth, steps) for _ in range(seeds)]
-    best = checkpoint(walks, limits)
-    chosen = middle(best["growth"])
-    curves = np.linspace(-0.1, growth * 1e3, 6) + random.normal(0.0, 0.02, (seeds, 6))
-    return {
-        "task": name, "kind": kind, "size": size, "method": method, "norm_obs": True, "variant": "",
-        "seeds": list(range(seeds)), "validation_returns": curves.tolist(), "seconds": 9.0,
-        "updates_per_second": 1e3, "peak_bytes": 10**8, "commits": ["abc"], "behaviour": None,
-        "best": best, "last": checkpoint(walks, limits),
-        "growth_interval": around(float(np.mean(best["growth"]))),
-        "above_optimum": None,
-        "equity": {"seed": chosen, **thin(walks[chosen]["equity"])}, **extra,
+        **dict.fromkeys(NAMES, 0.5), "total_return": curve[-1] / curve[0] - 1.0,
+        "growth": growth(curve), "steps": len(curve) - 1, "terminated": False, "return": 0.1,
     }  # fmt: skip
 
 
-def sample(tasks=(EASY, CONTINUOUS, FAIR), kinds=tuple(QUALITY), seeds=3, steps=600, costs=True):
-    """A whole result."""
+def controls_of(random, task):
+    """As `scores_references.references` returns them."""
+    fair = task == MARTINGALE
+    walks = {}
+    for name, mean in GROWTHS.items():
+        if not (fair and name == "optimum"):
+            curve = equity(random, 0.0 if fair and name != "oracle" else mean)
+            walks[name] = [measured(curve) | {"equity": curve.tolist()}]
+    return {"market": task, "test": TEST, "optimum": None, "controls": walks}
+
+
+def write_cell(random, work):
+    """The files that a finished cell leaves."""
+    mean = 0.0 if work.cell.task == MARTINGALE else QUALITY[work.cell.kind]
+    curves = {name: equity(random, mean) for name in CHECKPOINTS}
+    work.result.parent.mkdir(parents=True, exist_ok=True)
+    np.savez(work.equity, **curves)
+    work.result.write_text(json.dumps({
+        "cell": asdict(work.cell), "command": work.command(), "best_epoch": 3, "epochs": 3,
+        "validation_returns": (np.arange(4) + random.normal(size=4)).tolist(), "updates": 9,
+        "updates_per_second": 1e3, "baselines": {}, "machine": describe_machine(),
+        "test": {name: measured(curve) for name, curve in curves.items()},
+        "directory": "runs", "seconds": 9.0, "peak_bytes": 10**8,
+    }))  # fmt: skip
+
+
+def made_result(folder, suite=SUITE):
+    """A whole result, as ``python -m benchmarks.scores`` writes it."""
     random = np.random.default_rng(7)
-    made = {"tasks": {}, "rows": {}, "missing": [], "suite": "small", "machine": describe_machine()}
-    for name in tasks:
-        made["tasks"][name], limits = task(random, name, steps)
-        methods = (*METHODS, "td3_bc") if name == CONTINUOUS else METHODS
-        for kind in kinds:
-            for method in methods:
-                made["rows"][f"{name}/{kind}-100k/{method}"] = row(
-                    random, name, kind, 100_000, method, limits, seeds, steps
-                )
-    first = next(iter(made["rows"].values()))
-    raw = {**first, "norm_obs": False, "equity": None}
-    made["rows"][f"{tasks[0]}/{kinds[0]}-100k/il-raw"] = raw
-    made["methods"] = _methods(made["rows"])
-    if costs:
-        made["costs"] = sweep(made)
-    return made
+    works = scores.works_of(cells_of(suite), folder)
+    for work in works:
+        write_cell(random, work)
+    controls = {task: controls_of(random, task) for task in suite.tasks}
+    made = gather(works, controls) | {"suite": "quick", "machine": describe_machine()}
+    return made | {"curves": equity_curves(works, controls)}
 
 
 def sweep(result):
@@ -105,7 +82,6 @@ def sweep(result):
         name: {"growth": [[fall * g for g in found["best"]["growth"]] for fall in falls],
                "break_even_bp": 17.0}
         for name, found in result["rows"].items()
-        if found["norm_obs"]
     }  # fmt: skip
     controls = {
         name: {n: [fall * c["growth"] for fall in falls] for n, c in about["controls"].items()}
