@@ -171,18 +171,26 @@ def test_what_was_not_run_has_no_picture(result):
     result["methods"] = {}
     found = pictures(result)
     assert set(found) == {"intervals", "learning-0", "learning-1"}
-    drawn = {name: draw(result) is not None for name, draw in README_PICTURES.items()}
-    assert [name for name, is_drawn in drawn.items() if is_drawn] == ["scores-small-intervals.svg"]
+    drawn = [name for name, draw in README_PICTURES.items() if draw(result) is not None]
+    assert drawn == ["scores-small-intervals.svg"]
 
 
 def test_every_picture_names_what_it_shows(result):
     for name, picture in pictures(result).items():
-        svg = picture.svg()
-        found = texts_of(svg)
-        assert {"cql", "il", "iql"} <= found, name
-        assert svg == picture.svg() and same_picture(svg, picture.svg())
         json.dumps(picture.data, allow_nan=False)
-    assert {"optimum", "buy-and-hold", "oracle"} <= texts_of(pictures(result)["equity-0"].svg())
+        if name.endswith("-1"):
+            continue  # drawn as those of the first task
+        found = texts_of(picture.svg())
+        assert {"cql", "il", "iql"} <= found, name
+        if name == "equity-0":
+            assert {"optimum", "buy-and-hold", "oracle"} <= found
+
+
+def test_the_same_numbers_give_the_same_picture(result):
+    one, other = (pictures(result)["learning-0"] for _ in range(2))
+    assert one.svg() == other.svg()
+    result["rows"][GROUP]["validation_returns"][0][1] += 1.0
+    assert not same_picture(one.svg(), pictures(result)["learning-0"].svg())
 
 
 def test_names_are_no_formulas(result):
@@ -196,7 +204,7 @@ def test_the_readmes_pictures_follow_the_result(result, tmp_path):
     assert not [path for path in drawn_in(tmp_path) if path.name.startswith("scores")]
     write_result("scores-small", result, tmp_path)
     made = drawn_in(tmp_path)
-    assert {path.name for path in made} >= set(README_PICTURES)
+    assert {path.name for path in made} == set(SOME)
     report.write(made)
     assert report.check(made) == 0
     result["rows"][f"{EASY}/medium-10k/cql"]["best"]["interval"][0] += 1.0
@@ -204,5 +212,8 @@ def test_the_readmes_pictures_follow_the_result(result, tmp_path):
     assert report.check(drawn_in(tmp_path)) == 1
 
 
+SOME = ["scores-small-intervals.svg", "scores-small-costs.svg"]
+
+
 def drawn_in(folder):
-    return report.drawn(folder, [name for name in report.PICTURES if name.startswith("scores")])
+    return report.drawn(folder, SOME)
