@@ -17,7 +17,7 @@ import io
 import json
 import re
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,23 +87,24 @@ def throughput_figure(result: dict[str, Any]) -> Figure:
     return figure
 
 
-def _digest(result: dict[str, Any]) -> str:
-    """Names what the picture shows."""
-    shown = {key: result[key] for key in ("lanes", "ours", "peers")}
-    return hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
-
-
 def throughput_svg(result: dict[str, Any]) -> str:
     """The picture as SVG text."""
-    metadata = {"Date": None, "Description": f"of results {_digest(result)}"}
+    shown = {key: result[key] for key in ("lanes", "ours", "peers")}
+    return svg_text(lambda: throughput_figure(result), shown)
+
+
+def svg_text(draw: Callable[[], Figure], shown: Any) -> str:
+    """A picture as SVG text, with the digest of what it shows (JSON)."""
+    digest = hashlib.sha256(json.dumps(shown, sort_keys=True).encode()).hexdigest()
+    metadata = {"Date": None, "Description": f"of results {digest}"}
     with matplotlib.style.context("default"), rc_context(STYLE):
         written = io.StringIO()
-        throughput_figure(result).savefig(written, format="svg", metadata=metadata)
+        draw().savefig(written, format="svg", metadata=metadata)
     return "\n".join(line.rstrip() for line in written.getvalue().splitlines()) + "\n"
 
 
 def same_picture(one: str, other: str) -> bool:
-    """Whether two texts of `throughput_svg` show the same.
+    """Whether two texts of `svg_text` show the same.
 
     Texts of the same Matplotlib must be equal; those of two versions must be of equal results.
     """

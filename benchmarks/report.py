@@ -11,9 +11,9 @@ import argparse
 import re
 import statistics
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from benchmarks import (
     data_tables,
@@ -25,8 +25,10 @@ from benchmarks import (
 from benchmarks.machine import RESULTS, ROOT, read_result
 from benchmarks.markdown import provenance, table
 from benchmarks.plots import same_picture, throughput_svg
+from benchmarks.scores_figures import README_PICTURES
 from data_tools.files import replacing
 
+Made = TypeVar("Made", str, str | None)
 README = ROOT / "README.md"
 POLICY_COLUMNS = (
     ("total_return", "return", "{:+.1%}"),
@@ -79,9 +81,13 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
 OPTIONAL = {"data": "benchmarks.data"} | scores_report.COMMANDS
 # Tables that a text need not have.
 UNSHOWN = scores_report.UNSHOWN
-PICTURES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+# None: the result has no numbers for the picture, as of a stage that was not run.
+PICTURES: dict[str, tuple[str, Callable[[dict[str, Any]], str | None]]] = {
     "throughput.svg": ("throughput", throughput_svg),
+    **{name: ("scores-small", draw) for name, draw in README_PICTURES.items()},
 }
+# Pictures of these results are drawn once there is one.
+OPTIONAL_PICTURES = ("scores-small",)
 
 
 def fill(text: str, name: str, body: str) -> str:
@@ -96,7 +102,27 @@ def fill(text: str, name: str, body: str) -> str:
     return pattern.sub(lambda match: match[1] + body + "\n" + match[2], text)
 
 
-def made_from(source: str, make: Callable[[dict[str, Any]], str], folder: Path) -> str:
+def drawn(folder: Path, names: Iterable[str] = tuple(PICTURES)) -> dict[Path, str]:
+    """Pictures of the results that are there.
+
+    Args:
+        folder: Of results; pictures stand beside them.
+        names: Of `PICTURES`.
+
+    Raises:
+        ValueError: A result that must be there is not, or lacks something.
+    """
+    made = {}
+    for name in names:
+        source, draw = PICTURES[name]
+        if source not in OPTIONAL_PICTURES or read_result(source, folder) is not None:
+            text = made_from(source, draw, folder)
+            if text is not None:
+                made[folder / name] = text
+    return made
+
+
+def made_from(source: str, make: Callable[[dict[str, Any]], Made], folder: Path) -> Made | str:
     """Make one table or picture of its result.
 
     Raises:
@@ -136,8 +162,7 @@ def main(argv: list[str] | None = None) -> int:
     arguments = parser.parse_args(argv)
     try:
         made = {arguments.readme: render(arguments.readme.read_text(), arguments.results)}
-        for name, (source, draw) in PICTURES.items():
-            made[arguments.results / name] = made_from(source, draw, arguments.results)
+        made |= drawn(arguments.results)
     except (OSError, ValueError) as error:
         print(f"error: {arguments.readme}: {error}", file=sys.stderr)
         return 2

@@ -29,7 +29,9 @@ from benchmarks.machine import describe_machine, read_result, write_result
 from benchmarks.scores_cell import Cell, Work
 from benchmarks.scores_checks import failed as failed_checks
 from benchmarks.scores_config import SUITES, TASKS, Suite, cells_of
+from benchmarks.scores_curves import equity_curves
 from benchmarks.scores_engine import Outcome, run_jobs
+from benchmarks.scores_html import check_place, write_html
 from benchmarks.scores_market import NAMES, OwnMarket, on_own_market, open_own_market
 from benchmarks.scores_references import references
 from benchmarks.scores_result import gather
@@ -177,6 +179,8 @@ def parser_() -> command_line.ArgumentParser:
         help="walk-forward folds of a market of the suite, 0 for none (default: the suite's)")
     add("--dry-run", action="store_true", help="only list the cells and their time")
     add("--no-write", action="store_true", help="print the tables only")
+    add("--html", type=Path, metavar="FILE",
+        help="also write tables and pictures as one HTML file")
     # fmt: on
     return parser
 
@@ -222,6 +226,8 @@ def main(argv: list[str] | None = None) -> int:
     def command() -> None:
         nonlocal failed
         args = parser_().parse_args(argv)
+        if args.html is not None:
+            check_place(args.html)
         suite, market = suite_of(args)
         cells = chosen(suite, args)
         folder = args.folder.resolve()
@@ -248,8 +254,12 @@ def main(argv: list[str] | None = None) -> int:
         result |= stages
         result["missing"] += missing_of(stages)
         failed = bool(result["missing"])
+        result["curves"] = equity_curves(works, controls)
         for title, text in scores_tables(result).items():
             print(f"\n{title}\n\n{text}")
+        if args.html is not None:
+            write_html(result, args.html)
+            print(args.html)
         whole = len(cells) == len(cells_of(suite)) and not result["missing"]
         if market is not None and not args.no_write:
             own = result | {"own_market": market.facts}
