@@ -80,6 +80,16 @@ def family_resamples(members: int) -> int:
     return max(RESAMPLES, int(np.ceil(20.0 * members / ERROR)))
 
 
+def simple_returns(equity: Array) -> Array:
+    """Of an equity curve (steps + 1,): (steps,)."""
+    return np.asarray(equity[1:] / equity[:-1] - 1.0)
+
+
+def growth_of(returns: npt.ArrayLike) -> Array:
+    """Mean log return of simple returns (..., steps)."""
+    return np.asarray(np.log1p(np.asarray(returns)).mean(axis=-1))
+
+
 def padded_returns(equity: npt.ArrayLike, steps: int) -> Array:
     """Simple returns of an equity curve, (steps,): 0 after its end.
 
@@ -89,7 +99,7 @@ def padded_returns(equity: npt.ArrayLike, steps: int) -> Array:
     """
     values = np.asarray(equity, dtype=np.float64)
     made = np.zeros(steps)
-    returns = np.asarray(values[1:] / values[:-1] - 1.0)
+    returns = simple_returns(values)
     made[: len(returns)] = np.maximum(returns, RUIN)
     return made
 

@@ -150,7 +150,8 @@ def scores_tables(result: dict[str, Any]) -> dict[str, str]:
     made["Sizes"] = sizes_table(result)
     found = {title: text for title, text in made.items() if text is not None}
     found |= costs_tables(result.get("costs")) | targets_tables(result.get("targets"))
-    found |= fqe_tables(result["fqe"])
+    if "fqe" in result:
+        found |= fqe_tables(result["fqe"])
     if "walk_forward" in result:
         from benchmarks.walk_forward_tables import walk_forward_tables  # which needs this module
 

@@ -12,7 +12,8 @@ import pandas as pd
 
 from benchmarks.folds import Fold
 from benchmarks.scores_cell import CHECKPOINTS, Work
-from benchmarks.scores_result import Array, growth_of, listed, simple_returns
+from benchmarks.scores_paths import Array, growth_of, simple_returns
+from benchmarks.scores_result import listed
 from benchmarks.time_bootstrap import joint_bootstrap, joint_difference
 from gym_trade.metrics import from_equity
 
