@@ -17,6 +17,7 @@ from benchmarks.suite_config import size_name
 
 NOISY = ("medium", "expert", "rule-based")  # kinds that are recorded with random actions
 PREFIX = "behaviour"
+BROKE = -0.5  # who ended early with less went bankrupt
 SHOWN = ("total_return", "sharpe", "max_drawdown", "turnover", "n_trades")
 
 
@@ -45,8 +46,9 @@ def _behaviour(work: Work, steps: int) -> dict[str, Any] | None:
     cell = json.loads(work.result.read_text())
     for name, walk in cell["baselines"].items():
         if name.startswith(PREFIX):
-            taken = walk["steps"]
-            ended = taken < steps
+            # with stops and targets a walk has fewer steps than decisions without any bankruptcy
+            ended = walk["steps"] < steps and walk["total_return"] < BROKE
+            taken = walk["steps"] if ended else steps
             return {
                 "kind": work.cell.kind,
                 "size": work.cell.size,
@@ -54,7 +56,7 @@ def _behaviour(work: Work, steps: int) -> dict[str, Any] | None:
                 "noise": TASKS[work.cell.task].sets.epsilon if work.cell.kind in NOISY else 0.0,
                 "growth": float(np.log1p(max(walk["total_return"], -1 + 1e-6)) / max(taken, 1)),
                 "interval": None if ended else _interval(work, cell["directory"], name, steps),
-                "bankrupt": int(ended and walk["total_return"] < 0.0),
+                "bankrupt": int(ended),
                 **{key: walk[key] for key in SHOWN},
             }
     return None
