@@ -3,7 +3,8 @@
     python -m benchmarks.scores --suite small --folder scores --jobs 2
 
 trains the experts and collects the datasets (``benchmarks.make_suite`` in ``scores/datasets``),
-walks the controls over the test periods, trains and tests every cell of the suite, and writes
+walks the controls over the test periods, trains and tests every cell of the suite, lets fitted Q
+evaluation judge the policies of some datasets (``benchmarks.scores_fqe``), and writes
 results/scores-<suite>.json, of which ``python -m benchmarks.report --write`` makes the README's
 tables. What is finished is not done again: the same command goes on after an interrupt or a kill,
 to the same result. ``--dry-run`` lists the cells and estimates how long they will take. The matrix

@@ -223,4 +223,5 @@ def fqe(
         if done.intersection(members)
     }
     missing = [f"fqe/{job.name}" for job in every if job not in done]
-    return {"settings": asdict(settings), "datasets": made, "missing": missing}
+    used = asdict(settings) | {"hidden_sizes": list(settings.hidden_sizes)}
+    return {"settings": used, "datasets": made, "missing": missing}

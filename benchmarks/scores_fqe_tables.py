@@ -97,6 +97,8 @@ def legend(name: str, made: dict[str, Any], settings: dict[str, Any]) -> str:
         f"{errors['discounted']:.1f}, the starts being the same for every policy). Test growth is "
         "another quantity: log return a decision, undiscounted, in a later period.",
         _calibration(made["calibration"]),
+        "Policies of methods have learned from the very data that judge them: where both take "
+        "its noise for signal, an estimate is too high.",
         "Correlations are Spearman's, with 95% bootstrap intervals (none below five points) and "
         "the one-sided probability of so high a value if the order were random. The last column "
         "is what an estimate without error would reach.",

@@ -84,3 +84,10 @@ def test_flags_take_a_part():
 
 def test_a_flag_is_left_out_with_its_value():
     assert without(("--a", "1", "--b", "2", "--c", "3"), "--b") == ("--a", "1", "--c", "3")
+
+
+@pytest.mark.parametrize("suite", SUITES)
+def test_what_fitted_q_evaluation_judges_is_of_the_suite(suite):
+    found = SUITES[suite]
+    assert found.judged
+    assert set(found.judged) <= {(cell.task, cell.kind) for cell in cells_of(found)}
