@@ -15,7 +15,13 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from benchmarks import data_tables, method_tables, throughput_tables, training_tables
+from benchmarks import (
+    data_tables,
+    method_tables,
+    scores_report,
+    throughput_tables,
+    training_tables,
+)
 from benchmarks.machine import RESULTS, ROOT, read_result
 from benchmarks.markdown import provenance, table
 from benchmarks.plots import same_picture, throughput_svg
@@ -69,9 +75,12 @@ TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
     **{name: ("training_peers", make) for name, make in training_tables.PEER_TABLES.items()},
     **{name: ("methods", make) for name, make in method_tables.TABLES.items()},
     **{name: ("data", make) for name, make in data_tables.TABLES.items()},
+    **scores_report.TABLES,
 }
-# What may be missing: its tables then say how to make them.
-OPTIONAL = ("data",)
+# What may be missing, to the command that makes it: its tables then say so.
+OPTIONAL = {"data": "benchmarks.data"} | scores_report.COMMANDS
+# Tables that a text need not have.
+UNSHOWN = scores_report.UNSHOWN
 # None: the result has no numbers for the picture, as of a stage that was not run.
 PICTURES: dict[str, tuple[str, Callable[[dict[str, Any]], str | None]]] = {
     "throughput.svg": ("throughput", throughput_svg),
@@ -121,20 +130,23 @@ def made_from(source: str, make: Callable[[dict[str, Any]], Made], folder: Path)
     """
     result = read_result(source, folder)
     if result is None and source in OPTIONAL:
-        return f"Not measured yet: `python -m benchmarks.{source}`."
+        return f"Not measured yet: `python -m {OPTIONAL[source]}`."
+    command = OPTIONAL.get(source, f"benchmarks.{source}")
     if result is None:
-        raise ValueError(f"no {folder / source}.json; run python -m benchmarks.{source}")
+        raise ValueError(f"no {folder / source}.json; run python -m {command}")
     try:
         return make(result)
     except KeyError as error:
         raise ValueError(
-            f"{folder / source}.json has no {error}; run python -m benchmarks.{source} again"
+            f"{folder / source}.json has no {error}; run python -m {command} again"
         ) from error
 
 
 def render(text: str, folder: Path = RESULTS) -> str:
     """The README's text with every table made anew from its results."""
     for name, (source, make) in TABLES.items():
+        if name in UNSHOWN and f"<!-- table: {name} -->" not in text:
+            continue
         text = fill(text, name, made_from(source, make, folder))
     return text
 

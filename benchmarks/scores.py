@@ -7,7 +7,8 @@ walks the controls over the test periods, trains and tests every cell of the sui
 results/scores-<suite>.json, of which ``python -m benchmarks.report --write`` makes the README's
 tables. What is finished is not done again: the same command goes on after an interrupt or a kill,
 to the same result. ``--dry-run`` lists the cells and estimates how long they will take. The matrix
-is ``benchmarks/scores_config.py``.
+is ``benchmarks/scores_config.py``. What must hold of any result is checked at the end
+(``benchmarks/scores_checks.py``): where it does not, the command says so and exits with 1.
 """
 
 from __future__ import annotations
@@ -23,12 +24,15 @@ from typing import Any
 from benchmarks import scores_cell, suite_manifest
 from benchmarks.machine import describe_machine, read_result, write_result
 from benchmarks.scores_cell import Cell, Work
+from benchmarks.scores_checks import failed as failed_checks
 from benchmarks.scores_config import SUITES, TASKS, Suite, cells_of
 from benchmarks.scores_curves import equity_curves
 from benchmarks.scores_engine import Outcome, run_jobs
+from benchmarks.scores_fqe import fqe
 from benchmarks.scores_html import check_place, write_html
 from benchmarks.scores_references import references
 from benchmarks.scores_result import gather
+from benchmarks.scores_sweeps import costs, targets
 from benchmarks.scores_tables import scores_tables
 from benchmarks.suite_plan import Step, make_plan
 from benchmarks.suite_run import Maker
@@ -192,7 +196,7 @@ def chosen(suite: Suite, args: Any) -> list[Cell]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    """The command line: 0, 1 where a cell failed, 2 for bad input, 130 after Ctrl-C."""
+    """The command line: 0, 1 where a cell or a check failed, 2 for bad input, 130 after Ctrl-C."""
     failed = False
 
     def command() -> None:
@@ -211,12 +215,23 @@ def main(argv: list[str] | None = None) -> int:
             return
         make_datasets(cells, folder, workers)
         controls = make_references(cells, folder)
+        told = lambda name, text: say(f"{name}: {text}")  # noqa: E731
         outcome = run_cells(works, args.engine, args.jobs)
         for name, text in outcome.failed.items():
             say(f"{name}: {text}; see {folder / 'logs' / (name + '.txt')}")
         failed = bool(outcome.failed)
         result = gather(works, controls) | {"suite": args.suite, "machine": describe_machine()}
         result["curves"] = equity_curves(works, controls)
+        for name, sweep in (("costs", costs), ("targets", targets)):
+            say(f"{name} of trained policies")
+            result[name] = sweep(works, folder, SUITES[args.suite], engine=args.engine,
+                                 jobs=args.jobs, say=told)  # fmt: skip
+            failed |= bool(result[name]["missing"])
+        result["fqe"] = fqe(
+            works, controls, SUITES[args.suite].judged,
+            engine=args.engine, jobs=args.jobs, say=lambda name, text: say(f"fqe {name}: {text}"),
+        )  # fmt: skip
+        result["missing"] += result["fqe"]["missing"]
         for title, text in scores_tables(result).items():
             print(f"\n{title}\n\n{text}")
         if args.html is not None:
@@ -227,6 +242,9 @@ def main(argv: list[str] | None = None) -> int:
             print(write_result(f"scores-{args.suite}", result))
         elif not args.no_write:
             say("a part of the suite: results are not written")
+        for text in failed_checks(result["checks"]):
+            failed = True
+            say(f"CHECK FAILED: {text}")
 
     stopped = "interrupted: the same command goes on with what is missing."
     return command_line.run(command, interrupted=stopped) or (FAILED if failed else 0)

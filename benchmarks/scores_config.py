@@ -102,6 +102,10 @@ class Suite:
         ablation: The task and the kind of dataset on which observation normalisation, CRR with
             CQL's term and sizes are compared; None: nowhere.
         ablation_sizes: The other sizes there.
+        swept: Tasks and kinds of datasets whose policies are walked at other fees.
+        asked: Those whose Decision Transformers are asked for other returns.
+        swept_seeds: Of how many seeds both are done, the first ones.
+        judged: Tasks and kinds of datasets whose policies fitted Q evaluation is compared on.
     """
 
     tasks: tuple[str, ...]
@@ -111,22 +115,31 @@ class Suite:
     methods: tuple[str, ...] | None = None
     ablation: tuple[str, str] | None = None
     ablation_sizes: tuple[int, ...] = field(default=(10_000,))
+    swept: tuple[tuple[str, str], ...] = ()
+    asked: tuple[tuple[str, str], ...] = ()
+    swept_seeds: int = 3
+    judged: tuple[tuple[str, str], ...] = ()
 
 
 EASY, MARTINGALE = "reversion-easy-levels", "martingale-levels"
 EASY_CONTINUOUS = "reversion-easy-continuous"
+SWEPT = ((EASY, "expert"), (EASY_CONTINUOUS, "expert"), (MARTINGALE, "medium"))
+ASKED = ((EASY, "random"), (EASY, "medium"))
+JUDGED = ((EASY, "medium"), (EASY_CONTINUOUS, "medium"))
 SUITES = {
     "quick": Suite(
-        (EASY, MARTINGALE), ("medium",), (10_000,), seeds=2, methods=("il", "cql", "iql")
+        (EASY, MARTINGALE), ("medium",), (10_000,), seeds=2, methods=("il", "cql", "iql"),
+        swept=((EASY, "medium"),), judged=((EASY, "medium"),),
     ),
     "small": Suite(
         (EASY, EASY_CONTINUOUS, MARTINGALE), ("random", "medium", "expert"), (100_000,), seeds=5,
-        ablation=(EASY, "medium"),
+        ablation=(EASY, "medium"), swept=SWEPT, asked=ASKED, judged=JUDGED,
     ),
     "full": Suite(
         tuple(TASKS), ("random", "medium", "expert", "mixed", "rule-based"),
         (10_000, 100_000, 1_000_000), seeds=10, ablation=(EASY, "medium"),
-        ablation_sizes=(10_000, 1_000_000),
+        ablation_sizes=(10_000, 1_000_000), swept=SWEPT, asked=ASKED, swept_seeds=10,
+        judged=JUDGED,
     ),
 }  # fmt: skip
 

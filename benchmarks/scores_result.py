@@ -13,14 +13,16 @@ from benchmarks.aggregate import interquartile_mean, stratified_bootstrap
 from benchmarks.comparison import probability_of_improvement
 from benchmarks.intervals import Interval
 from benchmarks.ranks import rank_stability
+from benchmarks.scores_behaviours import behaviours
 from benchmarks.scores_cell import CHECKPOINTS, Work
-from benchmarks.time_bootstrap import joint_bootstrap, joint_difference
+from benchmarks.scores_checks import FAIR, checks, draws_of
+from benchmarks.scores_paths import Paths, draw, read_paths
+from benchmarks.scores_selection import selection
 
 Array = npt.NDArray[np.float64]
 Rows = dict[str, dict[str, Any]]
-FAIR = "martingale"  # in the name of a task on which nothing can be learned
 BASELINE = "il"  # what methods are compared with
-RESAMPLES = 1_000
+DIGITS = 9  # of numbers in results
 SHOWN = ("total_return", "sharpe", "max_drawdown", "turnover", "n_trades")
 
 
@@ -33,22 +35,49 @@ def gather(works: Sequence[Work], controls: dict[str, dict[str, Any]]) -> dict[s
 
     Returns:
         ``tasks``, ``rows`` (a method on a dataset over its seeds), ``methods`` (over all rows that
-        have scores) and ``missing`` (names of cells that are not done).
+        have scores), ``checks`` and ``selection`` (see `scores_checks`, `scores_selection`), and
+        ``missing`` (names of cells that are not done). Numbers have nine digits.
     """
     groups: dict[str, list[Work]] = {}
     for work in works:
-        groups.setdefault(work.cell.group, []).append(work)
-    rows = {}
-    for name, members in groups.items():
-        done = [work for work in members if work.is_done]
-        if done:
-            rows[name] = _row(done, controls[members[0].cell.task])
-    return {
-        "tasks": {name: _task(name, found) for name, found in controls.items()},
-        "rows": rows,
-        "methods": _methods(rows),
-        "missing": [work.cell.name for work in works if not work.is_done],
+        if work.is_done:
+            groups.setdefault(work.cell.group, []).append(work)
+    missing = [work.cell.name for work in works if not work.is_done]
+    paths = {}
+    for task, found in controls.items():
+        own = {name: done for name, done in groups.items() if done[0].cell.task == task}
+        paths[task] = read_paths(found, own)
+    for task, drawn in draws_of(paths, controls).items():
+        draw(paths[task], drawn)
+    rows = {
+        name: _row(name, done, controls[done[0].cell.task], paths[done[0].cell.task])
+        for name, done in groups.items()
     }
+    methods = _methods(rows)
+    tasks = {
+        name: _task(name, found, paths[name])
+        | {"behaviours": _behaviours(name, found, groups, paths[name].steps)}
+        for name, found in controls.items()
+    }
+    made = {
+        "tasks": tasks,
+        "rows": rows,
+        "methods": methods,
+        "checks": checks(rows, controls, paths, methods, missing),
+        "selection": selection(works, rows, paths),
+        "missing": missing,
+    }
+    rounded: dict[str, Any] = round_numbers(made)
+    return rounded
+
+
+def round_numbers(value: Any) -> Any:
+    """JSON with every number that is not whole rounded to `DIGITS` significant digits."""
+    if isinstance(value, dict):
+        return {key: round_numbers(member) for key, member in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [round_numbers(member) for member in value]
+    return float(f"{value:.{DIGITS}g}") if isinstance(value, float) else value
 
 
 # --- references -------------------------------------------------------------------------------
@@ -72,7 +101,19 @@ def ends(name: str, found: dict[str, Any]) -> tuple[float, float, str] | None:
     return mean_growth(controls["random"]), mean_growth(controls[top]), top
 
 
-def _task(name: str, found: dict[str, Any]) -> dict[str, Any]:
+def optimum_growth(found: dict[str, Any]) -> float | None:
+    """Of the optimum's walk: what shares are of; None where there is none."""
+    walks = found["controls"].get("optimum")
+    return None if walks is None else mean_growth(walks) or None
+
+
+def _share(growth: float, found: dict[str, Any]) -> float | None:
+    """Of the optimum's growth, no position being 0."""
+    best = optimum_growth(found)
+    return None if best is None else growth / best
+
+
+def _task(name: str, found: dict[str, Any], paths: Paths) -> dict[str, Any]:
     """A task's controls, without their equity."""
     limits = ends(name, found)
     made: dict[str, Any] = {key: found[key] for key in ("market", "test", "optimum")}
@@ -81,7 +122,10 @@ def _task(name: str, found: dict[str, Any]) -> dict[str, Any]:
         control: {
             "growth": mean_growth(walks),
             "score": None if limits is None else score(mean_growth(walks), limits),
-            "interval": _control_interval(walks),
+            "share": _share(mean_growth(walks), found),
+            "interval": _growth_interval(paths, control),
+            "walks": len(walks),
+            "bankrupt": sum(walk["terminated"] for walk in walks),
             **{key: float(np.mean([walk[key] for walk in walks])) for key in SHOWN},
         }
         for control, walks in found["controls"].items()
@@ -89,29 +133,27 @@ def _task(name: str, found: dict[str, Any]) -> dict[str, Any]:
     return made
 
 
-def _control_interval(walks: list[dict[str, Any]]) -> list[float | None] | None:
-    """Of the growth, over time; None after a bankruptcy."""
-    if any(walk["terminated"] for walk in walks):
-        return None
-    returns = np.stack([simple_returns(np.array(walk["equity"])) for walk in walks])
-    given = returns[0] if len(returns) == 1 else returns
-    return listed(joint_bootstrap(given, growth_of, resamples=RESAMPLES))
+def _growth_interval(paths: Paths, name: str) -> list[float | None] | None:
+    """Of a row's or a control's growth, over time and seeds; None where there is none."""
+    return listed(paths.interval(name)) if name in paths.draws else None
+
+
+def _behaviours(
+    name: str, found: dict[str, Any], groups: dict[str, list[Work]], steps: int
+) -> dict[str, Any]:
+    """The policies that made a task's datasets, with score and share."""
+    limits = ends(name, found)
+    made = behaviours([works[0] for works in groups.values() if works[0].cell.task == name], steps)
+    for walked in made.values():
+        walked["score"] = None if limits is None else score(walked["growth"], limits)
+        walked["share"] = _share(walked["growth"], found)
+    return made
 
 
 def score(growth: float, limits: tuple[float, float, str]) -> float:
     """100 (x - random) / (top - random)."""
     low, high, _ = limits
     return 100.0 * (growth - low) / (high - low)
-
-
-def simple_returns(equity: Array) -> Array:
-    """Of an equity curve (steps + 1,): (steps,)."""
-    return np.asarray(equity[1:] / equity[:-1] - 1.0)
-
-
-def growth_of(returns: npt.ArrayLike) -> Array:
-    """Mean log return of simple returns (..., steps)."""
-    return np.asarray(np.log1p(np.asarray(returns)).mean(axis=-1))
 
 
 def listed(interval: Interval) -> list[float | None]:
@@ -123,7 +165,7 @@ def listed(interval: Interval) -> list[float | None]:
 # --- rows -------------------------------------------------------------------------------------
 
 
-def _row(works: list[Work], found: dict[str, Any]) -> dict[str, Any]:
+def _row(name: str, works: list[Work], found: dict[str, Any], paths: Paths) -> dict[str, Any]:
     """A method on a dataset, over its seeds."""
     cell = works[0].cell
     cells = [json.loads(work.result.read_text()) for work in works]
@@ -143,14 +185,30 @@ def _row(works: list[Work], found: dict[str, Any]) -> dict[str, Any]:
         tests = [made["test"][checkpoint] for made in cells]
         growths = [test["growth"] for test in tests]
         scores = None if limits is None else [score(growth, limits) for growth in growths]
+        shares = [_share(growth, found) for growth in growths]
         row[checkpoint] = {
             "growth": growths,
             "score": scores,
             "interval": None if scores is None else _over_seeds(scores),
+            "share": _over_seeds([share for share in shares if share is not None]),
             "bankrupt": sum(test["terminated"] for test in tests),
             **{key: [test[key] for test in tests] for key in SHOWN},
         }
-    return row | _over_time(works, row["best"], found)
+    above = name in paths.draws and "optimum" in paths.draws
+    return row | {
+        "fees": [
+            _fees(made["test"]["best"], work) for work, made in zip(works, cells, strict=True)
+        ],
+        "growth_interval": _growth_interval(paths, name),
+        "above_optimum": listed(paths.difference(name, "optimum")) if above else None,
+    }
+
+
+def _fees(test: dict[str, Any], work: Work) -> float:
+    """Paid a decision, in parts of the mean equity."""
+    with np.load(work.equity) as curves:
+        equity = float(np.mean(curves["best"]))
+    return float(test["fees_paid"]) / equity / max(test["steps"], 1)
 
 
 def behaviour(cell: dict[str, Any]) -> dict[str, float] | None:
@@ -161,30 +219,11 @@ def behaviour(cell: dict[str, Any]) -> dict[str, float] | None:
     return None
 
 
-def _over_seeds(values: list[float]) -> list[float | None]:
-    """Interquartile mean of one task with its bootstrap interval."""
+def _over_seeds(values: list[float]) -> list[float | None] | None:
+    """Interquartile mean of one task with its bootstrap interval; None of nothing."""
+    if not values:
+        return None
     return listed(stratified_bootstrap(np.array(values)[:, None], interquartile_mean))
-
-
-def _over_time(works: list[Work], best: dict[str, Any], found: dict[str, Any]) -> dict[str, Any]:
-    """Growth with its interval over seeds and time, and how far it is above the optimum's."""
-    if best["bankrupt"]:
-        return {"growth_interval": None, "above_optimum": None}
-    returns = []
-    for work in works:
-        with np.load(work.equity) as curves:
-            returns.append(simple_returns(curves["best"]))
-    paths = np.stack(returns)
-    made: dict[str, Any] = {
-        "growth_interval": listed(joint_bootstrap(paths, growth_of, resamples=RESAMPLES))
-    }
-    known = found["controls"].get("optimum")
-    made["above_optimum"] = None
-    if known is not None:
-        optimum = simple_returns(np.array(known[0]["equity"]))
-        apart = joint_difference(paths, optimum, growth_of, resamples=RESAMPLES)
-        made["above_optimum"] = listed(apart)
-    return made
 
 
 # --- over rows --------------------------------------------------------------------------------

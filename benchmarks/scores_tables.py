@@ -5,62 +5,82 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.markdown import provenance, table
+from benchmarks.scores_checks import FAIR
 from benchmarks.scores_config import TASKS
+from benchmarks.scores_fqe_tables import fqe_tables
+from benchmarks.scores_summaries import (
+    ablation_table,
+    checks_table,
+    matrix_table,
+    selection_table,
+    sizes_table,
+)
+from benchmarks.scores_sweeps_tables import costs_tables, targets_tables
+from benchmarks.scores_text import BASIS_POINTS, NONE, bankrupt, estimate, mean, number
 from benchmarks.suite_config import size_name
 
-NONE = "-"
-BASIS_POINTS = 1e4
 CONTROLS = ("optimum", "expert", "medium", "rule", "buy-and-hold", "flat", "random", "oracle")
-
-
-def estimate(values: list[float | None] | None, form: str, factor: float = 1.0) -> str:
-    """An estimate with its interval, "0.5 (0.3 to 0.7)"; the estimate alone without one."""
-    if values is None or values[0] is None:
-        return NONE
-    middle, low, high = (None if x is None else form.format(factor * x) for x in values)
-    return str(middle) if low is None else f"{middle} ({low} to {high})"
+# which policy of a dataset each is without its noise
+NOISELESS = {"expert": "expert", "medium": "medium", "rule": "rule-based"}
+ABOUT = {
+    "optimum": "computed",
+    "expert": "online, without noise",
+    "medium": "online, without noise",
+    "rule": "without noise",
+    "oracle": "shown the next bar",
+}
+COLUMNS = ("of optimum", "last", "growth, bp", "fees, bp", "Sharpe", "max. drawdown", "turnover")
 
 
 def task_table(result: dict[str, Any], task: str) -> str:
-    """A task: its controls, then every method by the data it learned from."""
+    """A task: its controls, the policies that made its data, and every method by its data."""
     about = result["tasks"][task]
     rows = []
     for name in CONTROLS:
         if name in about["controls"]:
             control = about["controls"][name]
-            interval = control["interval"] or [control["growth"], None, None]
-            rows.append([f"*{name}*", _number(control["score"], "{:.0f}"), NONE,
-                         estimate(interval, "{:+.2f}", BASIS_POINTS),
-                         f"{control['sharpe']:.1f}", f"{control['max_drawdown']:.0%}",
-                         f"{control['turnover']:.0f}"])  # fmt: skip
+            title = f"*{name}*" + (f", {ABOUT[name]}" if name in ABOUT else "")
+            rows.append(_walk_row(title, control, control["walks"]))
+    for walked in about["behaviours"].values():
+        noise = f", {walked['noise']:.0%} random" if walked["noise"] else ""
+        title = f"*data {walked['kind']} {size_name(walked['size'])}*, as recorded{noise}"
+        rows.append(_walk_row(title, walked, 1))
     for row in result["rows"].values():
         if row["task"] == task and row["norm_obs"] and not row["variant"]:
             rows.append(_method_row(row))
-    header = ["data: method", "score", "last", "growth, bp", "Sharpe", "max. drawdown", "turnover"]
-    return table(header, rows) + "\n\n" + _legend(result, task)
+    return table(["data: method", "score", *COLUMNS], rows) + "\n\n" + _legend(result, task)
 
 
-def _number(value: float | None, form: str) -> str:
-    return NONE if value is None else form.format(value)
-
-
-def _mean(values: list[float]) -> float:
-    return sum(values) / len(values)
+def _walk_row(title: str, walked: dict[str, Any], walks: int) -> list[str]:
+    """Of a policy that nothing was trained for."""
+    interval = walked["interval"] or [walked["growth"], None, None]
+    return [
+        title + bankrupt(walked["bankrupt"], walks),
+        number(walked["score"], "{:.0f}"),
+        number(walked["share"], "{:.0%}"),
+        NONE,
+        estimate(interval, "{:+.2f}", BASIS_POINTS),
+        NONE,
+        f"{walked['sharpe']:.1f}",
+        f"{walked['max_drawdown']:.0%}",
+        f"{walked['turnover']:.0f}",
+    ]
 
 
 def _method_row(row: dict[str, Any]) -> list[str]:
     best, last = row["best"], row["last"]
-    growth = row["growth_interval"] or [_mean(best["growth"]), None, None]
+    growth = row["growth_interval"] or [mean(best["growth"]), None, None]
     name = f"{row['kind']} {size_name(row['size'])}: {row['method']}"
-    bankrupt = f", {best['bankrupt']} of {len(row['seeds'])} bankrupt" if best["bankrupt"] else ""
     return [
-        name + bankrupt,
+        name + bankrupt(best["bankrupt"], len(row["seeds"])),
         estimate(best["interval"], "{:.0f}"),
+        estimate(best["share"], "{:.0%}"),
         estimate(last["interval"], "{:.0f}"),
         estimate(growth, "{:+.2f}", BASIS_POINTS),
-        f"{_mean(best['sharpe']):.1f}",
-        f"{_mean(best['max_drawdown']):.0%}",
-        f"{_mean(best['turnover']):.0f}",
+        f"{BASIS_POINTS * mean(row['fees']):.2f}",
+        f"{mean(best['sharpe']):.1f}",
+        f"{mean(best['max_drawdown']):.0%}",
+        f"{mean(best['turnover']):.0f}",
     ]
 
 
@@ -72,14 +92,24 @@ def _legend(result: dict[str, Any], task: str) -> str:
     if known is not None:
         low, high = (BASIS_POINTS * bound for bound in known["gain_range"])
         said += f"; the optimum's expected growth is {low:.3f} to {high:.3f} bp"
-    return f"{TASKS[task].sets.title}: {said}."
+    if FAIR in task:
+        said += "; on a fair game nothing is an expert, and there is no score"
+    pairs = [f"*{name}* is the policy of {kind} data" for name, kind in NOISELESS.items()
+             if name in about["controls"]]  # fmt: skip
+    said += f". Without its noise {', '.join(pairs)}" if pairs else ""
+    title = TASKS[task].sets.title if task in TASKS else task
+    return (
+        f"{title}: {said}. Score and share of the optimum's growth: interquartile mean over seeds; "
+        "growth: mean log return a decision over seeds and time, net of fees, without an interval "
+        "where an account went bankrupt, until which it then counts."
+    )
 
 
 def methods_table(result: dict[str, Any]) -> str:
     """Methods over all tasks and datasets that have a score."""
     found = result["methods"]
     if not found:
-        return "No method was run on every dataset."
+        return "No method was run on every dataset." + _missing(result)
     rows = [
         [method, estimate(values, "{:.1f}"), estimate(found["improvement"].get(method), "{:.2f}")]
         for method, values in sorted(
@@ -98,32 +128,26 @@ def methods_table(result: dict[str, Any]) -> str:
     more = (
         f"{seeds} seeds on {len(found['cases'])} dataset(s); score 0 is the random policy's "
         "growth, 100 the computed optimum's (or, where there is none, the online expert's), over "
-        f"the same test period; 95% intervals by stratified bootstrap.{said}"
+        f"the same test period; 95% intervals by stratified bootstrap.{said}{_missing(result)}"
     )
     return table(header, rows) + "\n\n" + provenance(result, more)
 
 
-def ablation_table(result: dict[str, Any]) -> str | None:
-    """Rows that differ from a method's own in one thing, beside it; None without any."""
-    rows = []
-    for name, row in result["rows"].items():
-        plain = name.removesuffix("-raw")
-        if row["variant"]:
-            plain = plain.replace(f"-{row['variant']}", "")
-        if plain != name and plain in result["rows"]:
-            changed = row["variant"] or "observations as they are"
-            beside = result["rows"][plain]["best"]["interval"]
-            rows.append([f"{row['task']}, {row['kind']}: {row['method']}", changed,
-                         estimate(row["best"]["interval"], "{:.0f}"),
-                         estimate(beside, "{:.0f}")])  # fmt: skip
-    if not rows:
-        return None
-    return table(["dataset: method", "changed", "score", "unchanged"], rows)
+def _missing(result: dict[str, Any]) -> str:
+    """That a result is not whole."""
+    absent = len(result["missing"])
+    return f" {absent} cells are missing: these are the others." if absent else ""
 
 
 def scores_tables(result: dict[str, Any]) -> dict[str, str]:
     """Title to Markdown."""
-    made: dict[str, str] = {"Methods": methods_table(result)}
+    made: dict[str, str | None] = {"Methods": methods_table(result)}
+    made |= {f"Methods on {task}": matrix_table(result, task) for task in result["tasks"]}
+    made["Checks"] = checks_table(result)
+    made["Selection"] = selection_table(result)
     made |= {task: task_table(result, task) for task in result["tasks"]}
-    ablations = ablation_table(result)
-    return made | ({} if ablations is None else {"Ablations": ablations})
+    made["Ablations"] = ablation_table(result)
+    made["Sizes"] = sizes_table(result)
+    found = {title: text for title, text in made.items() if text is not None}
+    found |= costs_tables(result.get("costs")) | targets_tables(result.get("targets"))
+    return found | fqe_tables(result["fqe"])

@@ -8,9 +8,11 @@ import numpy as np
 import pytest
 
 from benchmarks import scores, scores_cell, scores_config, scores_tables
+from benchmarks.machine import describe_machine
 from benchmarks.scores_cell import Cell, growth
 from benchmarks.scores_config import ScoreTask, Suite
 from benchmarks.scores_references import references
+from benchmarks.scores_result import gather
 from benchmarks.suite_config import market_tasks, quickened
 from tests.offline_algos import samples
 
@@ -27,7 +29,8 @@ def place(tmp_path_factory):
     samples.frame(2500).to_csv(market)
     flags = tuple(word for pair in ENV for word in ("--env", pair))
     task = ScoreTask(quickened(market_tasks(str(market), flags)[0]), ("il", "crr"))
-    suite = Suite((NAME,), ("random",), (300,), 2, ablation=(NAME, "random"), ablation_sizes=())
+    suite = Suite((NAME,), ("random",), (300,), 2, ablation=(NAME, "random"), ablation_sizes=(),
+                  swept=((NAME, "random"),), swept_seeds=1)  # fmt: skip
     patch = pytest.MonkeyPatch()
     patch.setitem(scores_config.TASKS, NAME, task)
     patch.setitem(scores_config.SUITES, "quick", suite)
@@ -70,14 +73,24 @@ def test_every_cell_leaves_its_file(made):
     assert one["machine"]["commit"] and one["dataset"]["transitions"] == 300
 
 
+def lasting(cell):
+    """A cell's file but for time, memory, and where and on what it ran."""
+    passing = ("seconds", "updates_per_second", "peak_bytes", "machine", "directory")
+    return {name: value for name, value in cell.items() if name not in passing}
+
+
 def test_what_is_finished_is_not_run_again_and_gives_the_same(made, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in cells(made)}
     first = result_of(made, monkeypatch)
     assert {path: path.stat().st_mtime_ns for path in cells(made)} == before
     lost = cells(made)[3]
+    was, curves = json.loads(lost.read_text()), dict(np.load(lost.with_suffix(".npz")))
     lost.unlink()
     second = result_of(made, monkeypatch)
     assert lost.stat().st_mtime_ns != before[lost]
+    assert lasting(json.loads(lost.read_text())) == lasting(was)
+    for name, equity in np.load(lost.with_suffix(".npz")).items():
+        np.testing.assert_array_equal(equity, curves[name])
     for found in (first, second):
         del found["machine"]
         for row in found["rows"].values():
@@ -130,10 +143,14 @@ def test_growth_ends_with_a_bankruptcy():
 
 def test_tables_name_every_row(made, monkeypatch):
     texts = scores_tables.scores_tables(result_of(made, monkeypatch))
-    assert set(texts) == {"Methods", NAME, "Ablations"}
-    for word in ("*expert*", "*oracle*", "random 300: il", "random 300: crr"):
+    assert set(texts) == {
+        "Methods", f"Methods on {NAME}", "Checks", "Selection", NAME, "Ablations",
+        f"Costs: {NAME}, random",
+    }  # fmt: skip
+    for word in ("*expert*", "*oracle*", "random 300: il", "random 300: crr", "*data random 300*"):
         assert word in texts[NAME]
     assert texts["Ablations"].count("observations as they are") == 2
+    assert "with CQL's term" in texts["Ablations"]
     assert "| il |" in texts["Methods"] and "P(better than cloning)" in texts["Methods"]
 
 
@@ -170,3 +187,43 @@ def test_a_part_of_a_suite_is_not_written(made, monkeypatch, capsys):
     monkeypatch.setattr(scores, "write_result", None)
     assert scores.main(["--folder", str(made), "--methods", "crr"]) == 0
     assert "a part of the suite" in capsys.readouterr().err
+
+
+def test_the_policy_of_the_data_stands_beside_the_methods(made, monkeypatch):
+    found = result_of(made, monkeypatch)["tasks"][NAME]
+    (walked,) = found["behaviours"].values()
+    assert (walked["kind"], walked["size"], walked["noise"]) == ("random", 300, 0.0)
+    low, high = (found["controls"][name]["growth"] for name in ("random", "expert"))
+    assert walked["score"] == pytest.approx(100.0 * (walked["growth"] - low) / (high - low))
+    assert walked["share"] is None  # no optimum is known of a file
+
+
+def test_cells_that_are_missing_are_told(made, place):
+    works = scores.works_of(scores_config.cells_of(scores_config.SUITES["quick"]), made)
+    controls = scores.make_references([work.cell for work in works], made)
+    absent = scores_cell.Work(Cell(**vars(works[0].cell) | {"seed": 9}), "x", (), made)
+    found = gather([*works, absent], controls)
+    assert found["missing"] == [absent.name]
+    assert found["checks"][-1]["verdict"] == "incomplete"
+    assert found["selection"][NAME]["trials"] == len(works) + 1
+    texts = scores_tables.scores_tables(found | {"machine": describe_machine()})
+    assert "1 cells are missing" in texts["Methods"]
+
+
+def test_a_check_that_fails_is_told_after_the_result_is_written(made, monkeypatch, capsys):
+    path = made / "references" / f"{NAME}.json"
+    before = path.read_text()
+    blind = json.loads(before)
+    blind["controls"]["oracle"] = blind["controls"]["flat"]
+    path.write_text(json.dumps(blind))
+    written = []
+    monkeypatch.setattr(scores, "write_result", lambda name, result: written.append(name))
+    try:
+        assert scores.main(["--folder", str(made)]) == 1
+    finally:
+        path.write_text(before)
+    assert written == ["scores-quick"]
+    said = capsys.readouterr()
+    assert f"CHECK FAILED: {NAME}: who is shown the next bar" in said.err
+    assert "**FAILS**" in said.out
+    assert scores.main(["--folder", str(made)]) == 0

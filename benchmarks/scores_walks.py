@@ -1,0 +1,263 @@
+"""Trained policies and controls walked again, at other fees and target returns: a job, a file."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import traceback
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from benchmarks.reversion_optimum import Optimum
+from benchmarks.scores_cell import growth
+from benchmarks.scores_engine import is_answered
+from benchmarks.scores_references import optimum_of_task
+from data_tools.files import replacing
+from data_tools.policies import PolicyError
+from offline_algos import atari_style_il
+from offline_algos.behaviour import at_target
+from offline_algos.checkpoint import TrainedPolicy, load_policy
+from offline_algos.evaluation import evaluate, evaluate_rule
+from offline_algos.origin import checkpoint_origin
+from offline_algos.tasks import Task, open_task
+from offline_algos.transformer_actor import TransformerActor
+
+BASIS_POINTS = 1e4
+Answer = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Job(ABC):
+    """What one process walks; its answer is a file.
+
+    Attributes:
+        name: Of the file, below the folder's ``sweeps``.
+        folder: The benchmark's.
+        checkpoint: Below it: the policy, or one that was judged in the same task.
+    """
+
+    name: str
+    folder: Path
+    checkpoint: str
+
+    @property
+    def result(self) -> Path:
+        """The answer's file."""
+        return self.folder / "sweeps" / f"{self.name}.json"
+
+    @property
+    def log(self) -> Path:
+        """Why it failed."""
+        return self.folder / "logs" / "sweeps" / f"{self.name}.txt"
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its file answers this very question."""
+        return is_answered(self.result, self.command())
+
+    @abstractmethod
+    def command(self) -> list[str]:
+        """Everything that the answer depends on."""
+
+    @abstractmethod
+    def answer(self) -> Answer:
+        """Walk: JSON-able."""
+
+    def _open(self) -> tuple[TrainedPolicy, Task]:
+        """The policy, and the task with the period that it was tested in."""
+        path = self.folder / self.checkpoint
+        policy = load_policy(path)
+        # of a parser only what says where to judge is read, and it is left as it was
+        args = atari_style_il.make_parser().parse_args(["--load-buffer-name", "none"])
+        task = open_task(args, checkpoint_origin(policy.about, str(path)))
+        assert isinstance(task, Task)
+        return policy, task
+
+
+def run(job: Job) -> None:
+    """Write a job's answer; what is printed goes into its log.
+
+    Raises:
+        SystemExit: With 1 after a failure, which the log tells.
+    """
+    for path in (job.log, job.result):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    with (
+        open(job.log, "w", encoding="utf-8") as log,
+        contextlib.redirect_stdout(log),
+        contextlib.redirect_stderr(log),
+    ):
+        try:
+            torch.set_num_threads(1)
+            made = {"command": job.command(), **job.answer()}
+            with replacing(job.result) as temporary:
+                temporary.write_text(json.dumps(made, allow_nan=False) + "\n")
+        except Exception:
+            traceback.print_exc()
+            sys.exit(1)
+
+
+def measured(outcome: dict[str, Any]) -> Answer:
+    """What is kept of a walk."""
+    return {
+        "growth": growth(outcome["equity"]),
+        "turnover": outcome["metrics"]["turnover"],
+        "bankrupt": outcome["terminated"],
+    }
+
+
+# --- costs ------------------------------------------------------------------------------------
+
+
+def at_fee(task: Task, fee_bp: float) -> tuple[Any, str, str]:
+    """Configuration and test period, as walks take them, at another fee in basis points."""
+    config = task.config.replace(transaction_fee=fee_bp / BASIS_POINTS)
+    return config, task.test.start, task.test.end
+
+
+@dataclass(frozen=True)
+class PolicyAtFees(Job):
+    """A checkpoint at several fees.
+
+    Attributes:
+        fees: Basis points.
+    """
+
+    fees: tuple[float, ...]
+
+    def command(self) -> list[str]:
+        """See `Job.command`."""
+        return ["fees", self.checkpoint, *map(str, self.fees)]
+
+    def answer(self) -> Answer:
+        """``trained_bp``, and a walk for each fee."""
+        policy, task = self._open()
+        walks = [evaluate(policy.act, *at_fee(task, fee), listener=policy.actor)
+                 for fee in self.fees]  # fmt: skip
+        return {
+            "trained_bp": BASIS_POINTS * task.config.transaction_fee,
+            "walks": [measured(walk) for walk in walks],
+        }
+
+
+@dataclass(frozen=True)
+class ControlsAtFees(Job):
+    """The controls of a task at several fees.
+
+    Attributes:
+        fees: Basis points.
+        rule: The suite's.
+        expert: The online policy, below the folder; it need not be there.
+    """
+
+    fees: tuple[float, ...]
+    rule: str
+    expert: str
+
+    def command(self) -> list[str]:
+        """See `Job.command`."""
+        return ["controls", self.checkpoint, self.rule, self.expert, *map(str, self.fees)]
+
+    def answer(self) -> Answer:
+        """``walks``, control to a walk for each fee; ``optimum``, its gain at each, or None."""
+        _, task = self._open()
+        expert, walks = self.folder / self.expert, dict[str, list[Answer]]()
+        for name, rule in (("flat",) * 2, ("buy-and-hold",) * 2, ("rule", self.rule)):
+            # brackets cannot follow all of them
+            with contextlib.suppress(PolicyError):
+                walks[name] = self._rules(task, [rule] * len(self.fees))
+        if expert.exists():
+            policy = load_policy(expert)
+            walks["expert"] = [
+                measured(evaluate(policy.act, *at_fee(task, fee), listener=policy.actor))
+                for fee in self.fees
+            ]
+        kept, best = optimum_of_task(task), self._optima(task)
+        if kept is not None:
+            walks["optimum"] = self._rules(task, [found.policy for found in best])
+            walks["optimum-kept"] = self._rules(task, [kept.policy] * len(self.fees))
+        return {
+            "walks": walks,
+            "optimum": [{"gain": x.gain, "trades": x.policy != "flat"} for x in best] or None,
+        }
+
+    def _rules(self, task: Task, rules: Sequence[str]) -> list[Answer]:
+        walks = [evaluate_rule(rule, *at_fee(task, fee))
+                 for rule, fee in zip(rules, self.fees, strict=True)]  # fmt: skip
+        return [measured(walk) for walk in walks]
+
+    def _optima(self, task: Task) -> list[Optimum]:
+        found = [optimum_of_task(replace(task, config=at_fee(task, fee)[0])) for fee in self.fees]
+        return [best for best in found if best is not None]
+
+
+# --- targets ----------------------------------------------------------------------------------
+
+
+class AskedAgain:
+    """Who tells a Decision Transformer that an episode has begun, every so many decisions.
+
+    Args:
+        actor: Is told.
+        every: Decisions; None: it is told once, at the beginning.
+    """
+
+    def __init__(self, actor: TransformerActor, every: int | None) -> None:
+        self._actor, self._every, self._steps = actor, every, 0
+
+    def begin(self, lanes: npt.NDArray[np.int64]) -> None:
+        """See `actors.Actor.begin`."""
+        self._steps = 0
+        self._actor.begin(lanes)
+
+    def observe(self, lanes: npt.NDArray[np.int64], rewards: npt.NDArray[np.float64]) -> None:
+        """See `actors.Actor.observe`."""
+        self._actor.observe(lanes, rewards)
+        self._steps += 1
+        if self._every is not None and self._steps % self._every == 0:
+            self._actor.begin(lanes)
+
+
+@dataclass(frozen=True)
+class PolicyAtTargets(Job):
+    """A Decision Transformer asked for several returns.
+
+    Attributes:
+        multiples: Of the return that the checkpoint asks for by itself, and was chosen at.
+    """
+
+    multiples: tuple[float, ...]
+
+    def command(self) -> list[str]:
+        """See `Job.command`."""
+        return ["targets", self.checkpoint, *map(str, self.multiples)]
+
+    def answer(self) -> Answer:
+        """``targets``, ``episode_steps``, and for each way of asking a walk for each target."""
+        policy, task = self._open()
+        assert isinstance(policy.actor, TransformerActor)
+        steps = int(policy.actor.network.arguments["longest"])
+        targets = [multiple * policy.actor.target_return for multiple in self.multiples]
+        ways = {"once": None, "again": steps}
+        return {
+            "targets": targets,
+            "episode_steps": steps,
+            **{way: [_ask(policy, task, target, every) for target in targets]
+               for way, every in ways.items()},
+        }  # fmt: skip
+
+
+def _ask(policy: TrainedPolicy, task: Task, target: float, every: int | None) -> Answer:
+    asked = at_target(policy, target)
+    assert isinstance(asked.actor, TransformerActor)
+    listener: Any = AskedAgain(asked.actor, every)
+    period = (task.config, task.test.start, task.test.end)
+    return measured(evaluate(asked.act, *period, listener=listener))
