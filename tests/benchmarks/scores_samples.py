@@ -12,6 +12,7 @@ from benchmarks.machine import describe_machine
 from benchmarks.scores_cell import CHECKPOINTS, growth
 from benchmarks.scores_config import EASY, MARTINGALE, Suite, cells_of
 from benchmarks.scores_curves import equity_curves
+from benchmarks.scores_fqe import fqe
 from benchmarks.scores_result import gather
 from gym_trade.metrics import NAMES
 
@@ -73,19 +74,27 @@ def made_result(folder, suite=SUITE):
         write_cell(random, work, machine)
     controls = {task: controls_of(random, task) for task in suite.tasks}
     made = gather(works, controls) | {"suite": "quick", "machine": machine}
+    made["fqe"] = fqe(works, controls, [])
     return made | {"curves": equity_curves(works, controls)}
 
 
 def sweep(result):
-    """A sweep of fees: growth falls with the fee."""
+    """As `scores_sweeps.costs` returns it: growth falls with the fee."""
     falls = [1.0 - 0.06 * fee for fee in FEES]
-    rows = {
-        name: {"growth": [[fall * g for g in found["best"]["growth"]] for fall in falls],
-               "break_even_bp": 17.0}
-        for name, found in result["rows"].items()
-    }  # fmt: skip
+    at = ("at", 1.0 / 0.06)
+    rows = {}
+    for name, found in result["rows"].items():
+        trained = found["best"]["growth"]
+        rows[name] = {key: found[key] for key in ("task", "kind", "size", "method", "seeds")} | {
+            "growth": [[fall * growth for growth in trained] for fall in falls],
+            "bankrupt": [0] * len(FEES), "trained_bp": FEES[0], "trained_growth": trained,
+            "break_even": at[0], "break_even_bp": at[1], "break_even_seeds": [at] * len(trained),
+        }  # fmt: skip
     controls = {
-        name: {n: [fall * c["growth"] for fall in falls] for n, c in about["controls"].items()}
-        for name, about in result["tasks"].items()
+        task: {n: [fall * c["growth"] for fall in falls] for n, c in about["controls"].items()}
+        for task, about in result["tasks"].items()
     }
-    return {"fees_bp": FEES, "rows": rows, "controls": controls}
+    return {
+        "fees_bp": FEES, "rows": rows, "controls": controls, "optimum": {}, "missing": [],
+        "controls_break_even": {task: dict.fromkeys(of, at) for task, of in controls.items()},
+    }  # fmt: skip
