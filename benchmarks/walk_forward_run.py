@@ -19,6 +19,7 @@ from benchmarks.walk_forward_result import gather
 from data_tools import command_line
 from data_tools.collect import collect
 from data_tools.files import replacing
+from data_tools.training_span import INDEXED
 from offline_algos.evaluation import evaluation_environment
 
 COLLECTED = "collected.hdf5"
@@ -195,7 +196,9 @@ def collected(folder: Path, flags: dict[str, Any]) -> Path:
             "delete this one."
         )
     folder.mkdir(parents=True, exist_ok=True)
-    collect(path, **flags, train_fraction=1.0, overwrite=True, progress=False, echo=say)
+    # only such rows can be dated, and so cut, where windows stand still for several decisions
+    recording = {"layout": INDEXED, "train_fraction": 1.0, "overwrite": True}
+    collect(path, **flags, **recording, progress=False, echo=say)
     with replacing(noted) as temporary:
         temporary.write_text(text)
     return path

@@ -98,7 +98,11 @@ def test_tables_have_every_policy_and_fold(place, capsys):
 
 def test_a_folder_holds_the_folds_of_one_question(place, capsys):
     assert run(place, "--folds", "3") == 2
-    assert "choose another --folder" in capsys.readouterr().err
+    assert "holds folds of another dataset, or cut otherwise" in capsys.readouterr().err
+    before = (place / "made" / "collected.hdf5").read_bytes()
+    assert run(place, "--policy", "ma-cross") == 2
+    assert "was collected otherwise" in capsys.readouterr().err
+    assert (place / "made" / "collected.hdf5").read_bytes() == before
 
 
 def test_a_dry_run_trains_nothing(place, tmp_path, capsys):
