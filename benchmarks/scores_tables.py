@@ -128,4 +128,5 @@ def scores_tables(result: dict[str, Any]) -> dict[str, str]:
     made |= {task: task_table(result, task) for task in result["tasks"]}
     ablations = ablation_table(result)
     made |= {} if ablations is None else {"Ablations": ablations}
-    return made | costs_tables(result.get("costs")) | targets_tables(result.get("targets"))
+    made |= costs_tables(result.get("costs"), result["tasks"])
+    return made | targets_tables(result.get("targets"))
