@@ -14,14 +14,17 @@ NONE = "-"
 Rows = dict[str, dict[str, Any]]
 
 
-def costs_tables(result: dict[str, Any] | None) -> dict[str, str]:
+def costs_tables(
+    result: dict[str, Any] | None, tasks: dict[str, Any] | None = None
+) -> dict[str, str]:
     """A table for each dataset: title to Markdown.
 
     Args:
         result: What `scores_sweeps.costs` returned; None: it was not run.
+        tasks: Of `scores_result.gather`: the controls at the fee that was trained with.
     """
     return {
-        f"Costs: {task}, {kind}": _costs(result, rows)  # type: ignore[arg-type]
+        f"Costs: {task}, {kind}": _costs(result, rows, (tasks or {}).get(task, {}))  # type: ignore[arg-type]
         for (task, kind), rows in _datasets(result).items()
     }
 
@@ -65,14 +68,16 @@ def _spread(found: Sequence[Sequence[Any]], highest: float) -> str:
     return "" if low == high else f" ({low} to {high})"
 
 
-def _costs(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
+def _costs(result: dict[str, Any], rows: list[dict[str, Any]], about: dict[str, Any]) -> str:
     fees, task = result["fees_bp"], rows[0]["task"]
     trained, highest = rows[0]["trained_bp"], max(fees)
     # the fee that was trained with has a column of its own, from the cells
     shown = sorted({*fees, trained})
     lines = []
     for name, growth in result["controls"].get(task, {}).items():
-        walked = dict(zip(fees, map(_growth, growth), strict=True))
+        known = about.get("controls", {}).get(name.removesuffix("-kept"))
+        walked = {} if known is None else {trained: _growth(known["growth"])}
+        walked |= dict(zip(fees, map(_growth, growth), strict=True))
         found = result["controls_break_even"][task][name]
         lines.append([f"*{name}*", *(walked.get(fee, NONE) for fee in shown), _fee(found, highest)])
     for row in rows:
@@ -86,7 +91,8 @@ def _costs(result: dict[str, Any], rows: list[dict[str, Any]]) -> str:
     seeds = max(len(row["seeds"]) for row in rows)
     said = (
         "Growth in basis points a decision over the test period at several fees, the mean of "
-        f"{seeds} seeds; nothing is trained anew. Break-even: the fee, in basis points, at which "
+        f"{seeds} seeds; nothing is trained anew, and who is "
+        "bankrupt is counted up to there. Break-even: the fee, in basis points, at which "
         "the mean growth falls to 0, on straight lines between those walked (lowest to highest "
         "seed)."
     )

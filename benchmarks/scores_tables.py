@@ -149,7 +149,8 @@ def scores_tables(result: dict[str, Any]) -> dict[str, str]:
     made["Ablations"] = ablation_table(result)
     made["Sizes"] = sizes_table(result)
     found = {title: text for title, text in made.items() if text is not None}
-    found |= costs_tables(result.get("costs")) | targets_tables(result.get("targets"))
+    found |= costs_tables(result.get("costs"), result["tasks"])
+    found |= targets_tables(result.get("targets"))
     if "fqe" in result:
         found |= fqe_tables(result["fqe"])
     if "walk_forward" in result:

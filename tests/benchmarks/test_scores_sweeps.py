@@ -212,6 +212,10 @@ def test_tables(place):
     cost, target = texts[f"Costs: {NAME}, random"], texts[f"Target returns: {NAME}, random"]
     assert "| 0 bp | 4 bp, as trained | 5 bp | 10 bp | 25 bp | break-even |" in cost
     assert "| *flat* | +0.00 | - | +0.00 | +0.00 | +0.00 | none |" in cost
+    known = {NAME: {"controls": {"buy-and-hold": {"growth": 3e-4}}}}
+    filled = costs_tables(place[2]["costs"], known)[f"Costs: {NAME}, random"]
+    (line,) = [line for line in filled.splitlines() if "buy-and-hold" in line]
+    assert line.split(" | ")[2] == "+3.00"
     assert "| il |" in cost and "| dt |" in cost and "*optimum*" not in cost
     assert target.count("\n| ") == 1 + len(MULTIPLES) - 1 and "more give more" in target
 
