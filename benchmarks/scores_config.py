@@ -25,6 +25,7 @@ COMMON = (
 TRANSFORMER = (
     *("--context-length", "10", "--embedding-size", "32", "--num-layers", "1", "--lr", "1e-3"),
     *("--warmup-steps", "100", "--batch-size", "64", "--epoch", "4", "--update-per-epoch", "200"),
+    *("--target-return", "best"),
     *("--logger", "none", "--device", "cpu", "--threads", "1"),
 )
 # On a market an action's advantage is a small part of a reward's deviation: weights that are to
@@ -35,7 +36,11 @@ OWN: dict[str, tuple[str, ...]] = {
     "atari_style_iql": ("--temperature", "30"),
     "d4rl_style_crr": ("--beta", "0.1"),
     "d4rl_style_iql": ("--temperature", "30"),
-    "d4rl_style_td3_bc": ("--alpha", "10"),
+    # The noise of TD3's targets is a tenth of the box on robots; here it would cost fees.
+    "d4rl_style_td3_bc": (
+        *("--alpha", "10", "--update-actor-freq", "1"),
+        *("--policy-noise", "0.05", "--noise-clip", "0.1"),
+    ),
     "d4rl_style_cql": ("--alpha", "0.1", "--cql-weight", "0.5"),
 }
 # Variants: a name, and the flags that make it so.

@@ -10,9 +10,9 @@ taken for a straight line: without leverage, who trades all of the equity and de
 every fee pays log((1 + f)/(1 - f)) a round trip, which is 2f but for 2f^3.
 
 **Targets.** The Decision Transformers of some datasets are asked for other returns, in two ways.
-``once``: of the whole test period, as the cell was tested, though the data's episodes are shorter.
-``again``: of every so many decisions as the data's longest episode has; then what it remembers ends
-too, but not the position.
+``again``: of every so many decisions as the data's longest episode has, as the cell was tested;
+then what it remembers ends too, but not the position. ``once``: of the whole test period, though
+the data's episodes are shorter.
 """
 
 from __future__ import annotations
@@ -30,12 +30,11 @@ from benchmarks.ranks import rank_correlation
 from benchmarks.scores_cell import Work
 from benchmarks.scores_config import TASKS, Suite
 from benchmarks.scores_engine import run_jobs
-from benchmarks.scores_walks import ControlsAtFees, Job, PolicyAtFees, PolicyAtTargets
+from benchmarks.scores_walks import WAYS, ControlsAtFees, Job, PolicyAtFees, PolicyAtTargets
 from offline_algos.report import CHECKPOINTS
 
 FEES_BP = (0.0, 5.0, 10.0, 25.0)
 MULTIPLES = (0.0, 0.5, 1.0, 2.0)
-WAYS = ("once", "again")
 TRANSFORMER = "dt"
 AT, ABOVE, NONE = "at", "above", "none"
 Say = Callable[[str, str], object]

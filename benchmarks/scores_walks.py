@@ -12,8 +12,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from benchmarks.reversion_optimum import Optimum
@@ -23,14 +21,14 @@ from benchmarks.scores_references import optimum_of_task
 from data_tools.files import replacing
 from data_tools.policies import PolicyError
 from offline_algos import atari_style_il
-from offline_algos.behaviour import at_target
 from offline_algos.checkpoint import TrainedPolicy, load_policy
 from offline_algos.evaluation import evaluate, evaluate_rule
 from offline_algos.origin import checkpoint_origin
 from offline_algos.tasks import Task, open_task
-from offline_algos.transformer_actor import TransformerActor
+from offline_algos.transformer_actor import TransformerActor, with_target
 
 BASIS_POINTS = 1e4
+WAYS = ("again", "once")  # of asking for a return
 Answer = dict[str, Any]
 
 
@@ -202,30 +200,6 @@ class ControlsAtFees(Job):
 # --- targets ----------------------------------------------------------------------------------
 
 
-class AskedAgain:
-    """Who tells a Decision Transformer that an episode has begun, every so many decisions.
-
-    Args:
-        actor: Is told.
-        every: Decisions; None: it is told once, at the beginning.
-    """
-
-    def __init__(self, actor: TransformerActor, every: int | None) -> None:
-        self._actor, self._every, self._steps = actor, every, 0
-
-    def begin(self, lanes: npt.NDArray[np.int64]) -> None:
-        """See `actors.Actor.begin`."""
-        self._steps = 0
-        self._actor.begin(lanes)
-
-    def observe(self, lanes: npt.NDArray[np.int64], rewards: npt.NDArray[np.float64]) -> None:
-        """See `actors.Actor.observe`."""
-        self._actor.observe(lanes, rewards)
-        self._steps += 1
-        if self._every is not None and self._steps % self._every == 0:
-            self._actor.begin(lanes)
-
-
 @dataclass(frozen=True)
 class PolicyAtTargets(Job):
     """A Decision Transformer asked for several returns.
@@ -246,18 +220,16 @@ class PolicyAtTargets(Job):
         assert isinstance(policy.actor, TransformerActor)
         steps = int(policy.actor.network.arguments["longest"])
         targets = [multiple * policy.actor.target_return for multiple in self.multiples]
-        ways = {"once": None, "again": steps}
         return {
             "targets": targets,
             "episode_steps": steps,
-            **{way: [_ask(policy, task, target, every) for target in targets]
-               for way, every in ways.items()},
+            **{way: [_ask(policy, task, target, once=way == "once") for target in targets]
+               for way in WAYS},
         }  # fmt: skip
 
 
-def _ask(policy: TrainedPolicy, task: Task, target: float, every: int | None) -> Answer:
-    asked = at_target(policy, target)
-    assert isinstance(asked.actor, TransformerActor)
-    listener: Any = AskedAgain(asked.actor, every)
+def _ask(policy: TrainedPolicy, task: Task, target: float, *, once: bool) -> Answer:
+    assert isinstance(policy.actor, TransformerActor)
+    asked = type(policy)(with_target(policy.actor, target, once=once), policy.about)
     period = (task.config, task.test.start, task.test.end)
-    return measured(evaluate(asked.act, *period, listener=listener))
+    return measured(evaluate(asked.act, *period, listener=asked.actor))

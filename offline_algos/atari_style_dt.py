@@ -6,8 +6,9 @@ it does what high returns followed.
 
     python atari_style_dt.py --load-buffer-name trades.hdf5 --target-return 0.2 0.1
 
-An evaluation longer than the episodes of the data earns more or less than they could: a target that
-is reached leaves nothing to go. Give targets for the length that is evaluated.
+On a market, where an evaluation is one pass that is longer than the episodes of the data, the
+return is asked for anew every so many steps (``--target-steps``): else what was reached would leave
+nothing to go.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from offline_algos.decision_transformer import (
     add_flags,
     compare_targets,
     target_returns,
+    target_steps,
 )
 from offline_algos.legal_actions import LegalActions
 from offline_algos.preparation import Setup
@@ -78,7 +80,9 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DecisionTransformer, 
         max_grad_norm=args.max_grad_norm,
     )
     target = target_returns(args, setup)[0]
-    actor = TransformerActor(setup.normaliser, network, target, masks=setup.task.action_masks)
+    anew = target_steps(args, setup, windows.longest)
+    masks = setup.task.action_masks
+    actor = TransformerActor(setup.normaliser, network, target, masks=masks, target_steps=anew)
     algorithm.legal = LegalActions.of(setup.task.action_masks, setup.normaliser)
     return algorithm.to(args.device), actor.to(args.device)
 

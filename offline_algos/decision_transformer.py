@@ -33,6 +33,8 @@ from offline_algos.transformer_network import TIMESTEP_EMBEDDINGS, TransformerNe
 from offline_algos.updates import TensorUpdates
 
 TARGETS = "targets.json"
+# returns of the episodes, the second halfway from the last to the first
+OF_THE_DATA = ("best", "better", "median")
 
 
 class SequencePolicy(Policy):
@@ -145,6 +147,11 @@ class DecisionTransformer(TensorUpdates, OfflineAlgorithm[SequencePolicy]):
 # --- what both scripts share ------------------------------------------------------------------
 
 
+def a_return(text: str) -> float | str:
+    """A word of `OF_THE_DATA`, or a number."""
+    return text if text in OF_THE_DATA else number(-math.inf)(text)
+
+
 def add_flags(parser: argparse.ArgumentParser) -> None:
     """The flags of the method."""
     parser.set_defaults(batch_size=64, hidden_sizes=[], update_per_epoch=500)
@@ -177,25 +184,43 @@ def add_flags(parser: argparse.ArgumentParser) -> None:
         "[-1, 1])",
     )  # fmt: skip
     add(
-        "--target-return", number(-math.inf), None,
-        "what an episode is to earn, in the unit of the environment's rewards; the first chooses "
-        "the checkpoint, which is then tested at each (default: the best episode of the dataset, "
-        "halfway from its median to that, its median)", nargs="+", metavar="V",
+        "--target-return", a_return, None,
+        "what an episode is to earn, in the unit of the environment's rewards, or one of "
+        f"{', '.join(OF_THE_DATA)}: of the dataset's episodes; the first chooses the checkpoint, "
+        "which is then tested at each (default: all three)", nargs="+", metavar="V",
+    )  # fmt: skip
+    add(
+        "--target-steps", whole(0), None,
+        "after so many steps ask for the return anew, 0: never (default: the longest episode of "
+        "the dataset on a market, which is evaluated in one pass, and never elsewhere)",
+        metavar="N",
     )  # fmt: skip
 
 
+def target_steps(args: argparse.Namespace, setup: Setup, longest: int) -> int | None:
+    """Steps after which a return is asked for anew, None for never; see ``--target-steps``.
+
+    Args:
+        args: Parsed flags.
+        setup: Says whether the task is a market.
+        longest: Steps of the dataset's longest episode.
+    """
+    if args.target_steps is None:
+        return None if isinstance(setup.task, GymTask) else longest
+    return args.target_steps or None
+
+
 def target_returns(args: argparse.Namespace, setup: Setup) -> list[float]:
-    """The returns to ask for: those given, or what ``--target-return`` says is the default.
+    """The returns to ask for, see ``--target-return``.
 
     A dataset without a whole episode counts as one.
     """
-    if args.target_return:
-        return list(args.target_return)
     returns = setup.dataset.returns
     if not len(returns):
         returns = np.array([setup.buffer.rew[: len(setup.buffer)].sum()])
     best, median = float(returns.max()), float(np.median(returns))
-    return [best, (best + median) / 2, median]
+    known = dict(zip(OF_THE_DATA, (best, (best + median) / 2, median), strict=True))
+    return [known.get(given, given) for given in args.target_return or OF_THE_DATA]
 
 
 def compare_targets(run: Run, setup: Setup, targets: Sequence[float]) -> dict[str, Any]:

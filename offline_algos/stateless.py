@@ -89,6 +89,7 @@ class StatelessTransformer(Stateless):
         return {
             "context_length": self.actor.network.context_length,
             "target_return": self.actor.target_return,
+            "target_steps": self.actor.target_steps,
         }
 
     def examples(self, rows: int) -> Inputs:

@@ -9,7 +9,7 @@ from typing import Any
 
 import gymnasium as gym
 import numpy as np
-from tianshou.data import Collector, ReplayBuffer
+from tianshou.data import Collector
 
 from data_tools.environment import (
     SYNTHETIC_PREFIX,
@@ -24,12 +24,8 @@ from data_tools.training_span import DEFAULT_TASK
 from gym_trade import Market, SequentialConfig, TradeConfig, VectorTradeEnv
 from gym_trade.arguments import CALLABLE_PREFIX
 from gym_trade.info import action_masks
-from offline_algos.actors import Actor, ActorPolicy
-from offline_algos.evaluation import (
-    EVALUATION_SEED,
-    evaluation_config,
-    evaluation_environment,
-)
+from offline_algos.actors import Actor
+from offline_algos.evaluation import evaluation_config, evaluation_environment
 from offline_algos.fitting import check_box, check_fit
 from offline_algos.gym_task import ActionBounds, GymTask, open_gym_task
 from offline_algos.origin import Origin
@@ -42,7 +38,7 @@ from offline_algos.periods import (
     period_between,
     split,
 )
-from offline_algos.vector_env import TradeVectorEnv
+from offline_algos.validation import PassCollector
 
 # Flags that other tasks have no use for.
 OF_MARKETS = ("test_market", "test_start", "test_end", "allow_overlap", "env", "env_config")
@@ -111,14 +107,9 @@ class Task(ActionBounds):
 
     def validation_collector(self, actor: Actor) -> Collector:
         """Tianshou's Collector for one deterministic pass over the validation period."""
-        environment = evaluation_environment(
-            self.config, self.validation.start, self.validation.end
-        )
-        return Collector(
-            ActorPolicy(actor, self.action_space),
-            TradeVectorEnv(environment, replay_seed=EVALUATION_SEED, listener=actor),
-            ReplayBuffer(self.validation.steps + 1, ignore_obs_next=True),
-        )
+        period = (self.validation.start, self.validation.end)
+        environment = evaluation_environment(self.config, *period)
+        return PassCollector(actor, self.action_space, environment)
 
 
 def open_task(args: argparse.Namespace, origin: Origin) -> Task | GymTask:

@@ -32,6 +32,9 @@ class TransformerActor(Actor):
         low: Of the box of continuous actions, a number for each of the action's.
         high: Of the box.
         masks: See `actors.ActionMasks`.
+        target_steps: After so many steps an episode counts as a new one, and its return is asked
+            for anew: what is longer than the episodes of the data would soon have earned it, and
+            leave the network with returns-to-go and timesteps that it has never seen. None: never.
     """
 
     kind = "transformer"
@@ -44,18 +47,23 @@ class TransformerActor(Actor):
         low: list[float] | None = None,
         high: list[float] | None = None,
         masks: Sequence[Sequence[int]] | None = None,
+        target_steps: int | None = None,
     ) -> None:
         masked = ActionMasks(masks)
         arguments = {"network": network.arguments, "target_return": target_return}
+        arguments |= {} if target_steps is None else {"target_steps": target_steps}
         arguments |= masked.arguments
         super().__init__(normaliser, **arguments, low=low, high=high)
         self.network, self.target_return, self.masks = network, target_return, masked
+        self.target_steps = target_steps
         if low is not None and high is not None:
             bottom, top = torch.tensor(low), torch.tensor(high)
             self.register_buffer("middle", (top + bottom) / 2)
             self.register_buffer("half_width", (top - bottom) / 2)
-        # of each lane: steps taken in its episode, return yet to be earned, context
+        # of each lane: steps since the return was asked for, return yet to be earned, context, and
+        # whether it has acted since its episode began
         self._steps, self._remaining = np.zeros(0, np.int64), np.zeros(0)
+        self._acted = np.zeros(0, np.bool_)
         self._tokens = torch.zeros(0, network.context_length, 3, network.embedding_size)
         self.eval()
 
@@ -75,14 +83,21 @@ class TransformerActor(Actor):
         if missing > 0:
             self._steps = np.append(self._steps, np.zeros(missing, np.int64))
             self._remaining = np.append(self._remaining, np.full(missing, self.target_return))
+            self._acted = np.append(self._acted, np.zeros(missing, np.bool_))
             shape, device = self._tokens.shape[1:], self.normaliser.mean.device
             more = torch.zeros(missing, *shape, device=device)
             self._tokens = torch.cat((self._tokens.to(device), more))
+        self._ask(lanes)
+        self._acted[lanes] = False
+
+    def _ask(self, lanes: npt.NDArray[np.int64]) -> None:
         self._steps[lanes], self._remaining[lanes] = 0, self.target_return
 
     def observe(self, lanes: npt.NDArray[np.int64], rewards: npt.NDArray[np.float64]) -> None:
         """See `Actor.observe`."""
         self._remaining[lanes] -= rewards
+        if self.target_steps is not None:
+            self._ask(lanes[self._steps[lanes] >= self.target_steps])
 
     @torch.no_grad()
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
@@ -105,6 +120,7 @@ class TransformerActor(Actor):
         else:
             self._tokens[lanes] = context
         self._steps[lanes] += 1
+        self._acted[lanes] = True
         return self._to_environment(actions)
 
     def predict(
@@ -145,7 +161,7 @@ class TransformerActor(Actor):
             self.begin(np.arange(rows))
         if rows == len(self._steps):
             return np.arange(rows)
-        lanes = np.flatnonzero(self._steps)
+        lanes = np.flatnonzero(self._acted)
         if len(lanes) != rows:
             raise ValueError(
                 f"{rows} observations, but {len(self._steps)} lanes have begun, {len(lanes)} of "
@@ -165,8 +181,18 @@ class TransformerActor(Actor):
         return actions * self.half_width + self.middle  # type: ignore[operator]
 
 
-def with_target(actor: TransformerActor, target_return: float) -> TransformerActor:
-    """An actor that asks for another return, with the same network and a memory of its own."""
+def with_target(
+    actor: TransformerActor, target_return: float, *, once: bool = False
+) -> TransformerActor:
+    """An actor that asks for another return, with the same network and a memory of its own.
+
+    Args:
+        actor: Any.
+        target_return: See `TransformerActor`.
+        once: Never ask anew.
+    """
     low, high = actor.arguments["low"], actor.arguments["high"]
-    masks = actor.masks.rows
-    return TransformerActor(actor.normaliser, actor.network, target_return, low, high, masks)
+    return TransformerActor(
+        actor.normaliser, actor.network, target_return, low, high, actor.masks.rows,
+        None if once else actor.target_steps,
+    )  # fmt: skip

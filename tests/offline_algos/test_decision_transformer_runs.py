@@ -106,6 +106,8 @@ def test_targets_are_those_given_or_come_from_the_dataset():
     nothing = argparse.Namespace(target_return=None)
     setup.dataset.returns = np.array([-4.0, 3.0, 1.0])
     assert target_returns(nothing, setup) == [3.0, 2.0, 1.0]
+    words = argparse.Namespace(target_return=["median", 7.0, "best"])
+    assert target_returns(words, setup) == [1.0, 7.0, 3.0]
     setup.dataset.returns = np.zeros(0)
     assert target_returns(nothing, setup) == [15.0] * 3
 
@@ -124,6 +126,8 @@ def test_a_run_is_tested_at_each_target(name, dataset_file, continuous_file, tmp
     actor = scripts.load_policy(directory / "policy.pth").actor
     # returns-to-go are in the unit of the environment's rewards: the dataset's are all below 0.3
     assert actor.target_return == 0.3 and actor.network.return_scale < 0.3
+    # a market is one pass, in which the return is asked for anew
+    assert actor.target_steps == actor.network.arguments["longest"]
     assert "target +0.3" in capsys.readouterr().out
     assert scripts.run(name, data_file, tmp_path, *flags, "--norm-reward", "1") == 2
     assert "--norm-reward" in capsys.readouterr().err

@@ -54,6 +54,7 @@ def test_torchscript_acts_step_by_step_as_the_actor(tmp_path, monkeypatch, conti
         loaded = torch.jit.load(tmp_path / "policy.pt", _extra_files=extra)
     assert json.loads(extra["about.json"]) == {
         "task": "T", "context_length": LENGTH, "target_return": 2.5,
+        "target_steps": None,
     }  # fmt: skip
     monkeypatch.setattr(
         transformer_actor.TransformerActor, "predict", lambda _, *inputs: loaded(*inputs)

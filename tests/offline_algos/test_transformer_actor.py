@@ -69,6 +69,33 @@ def test_another_target_is_another_policy_with_the_same_network():
     torch.testing.assert_close(with_target(other, 1.0)(observations), first)
 
 
+def test_a_return_is_asked_for_anew_after_so_many_steps(tmp_path):
+    """An actor that asks anew every four steps acts as one whose episodes have four."""
+    anew, told = make_actor(), make_actor()
+    anew.target_steps = 4
+    torch.manual_seed(3)
+    seen = torch.randn(11, 2, COLUMNS)
+    both = np.arange(2)
+    for step, row in enumerate(seen):
+        if step % 4 == 0:
+            told.begin(both)
+        assert anew(row).tolist() == told(row).tolist()
+        for actor in (anew, told):
+            actor.observe(both, np.array([0.5, -1.0]))
+    assert anew._remaining.tolist() == [2.5 - 3 * 0.5, 2.5 + 3.0]
+    assert with_target(anew, 1.0).target_steps == 4
+    assert with_target(anew, 1.0, once=True).target_steps is None
+
+
+def test_lanes_that_just_asked_anew_are_not_idle():
+    actor = make_actor()
+    actor.target_steps = 1
+    actor(torch.zeros(3, COLUMNS))
+    actor.observe(np.arange(3), np.zeros(3))
+    with pytest.raises(ValueError, match="3 lanes have begun, 3 of which"):
+        actor(torch.zeros(2, COLUMNS))
+
+
 def test_the_checkpoint_acts_as_the_actor_does(tmp_path):
     for continuous in (False, True):
         actor = make_actor(continuous, dropout=0.5, timestep_embedding="learnt")

@@ -139,6 +139,8 @@ def test_a_transformer_is_asked_for_other_returns(transformer_run, tmp_path, cap
     made = trained.last_json(capsys.readouterr().out)["test"]
     assert set(made) == {"target 0.3", "target -0.3", "baselines"}
     assert made["target 0.3"]["return"] != made["target -0.3"]["return"]
+    error = trained.refusal(capsys, "d4rl_style_dt", *flags, "--target-return", "best")
+    assert "--target-return best" in error and "Give a number" in error
 
 
 def test_the_picture_of_a_market(il_run, tmp_path, capsys):
