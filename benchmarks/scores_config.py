@@ -41,7 +41,7 @@ OWN: dict[str, tuple[str, ...]] = {
         *("--alpha", "10", "--update-actor-freq", "1"),
         *("--policy-noise", "0.05", "--noise-clip", "0.1"),
     ),
-    "d4rl_style_cql": ("--alpha", "0.1", "--cql-weight", "0.5"),
+    "d4rl_style_cql": ("--alpha", "0.01", "--cql-weight", "0.5"),
 }
 # Variants: a name, and the flags that make it so.
 CRR_WITH_CQL = ("cql", ("--min-q-weight", "1"))

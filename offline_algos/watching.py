@@ -77,9 +77,9 @@ def use_checkpoint(args: argparse.Namespace, script: str) -> None:
     targets = getattr(args, "target_return", None) or [None]
     if words := [word for word in targets if isinstance(word, str)]:
         raise ValueError(
-            f"--target-return {words[0]} is a return of the dataset's episodes, and a checkpoint is "
-            "used without its dataset here. Give a number; targets.json beside the checkpoint has "
-            "those that it was tested at."
+            f"--target-return {words[0]} is a return of the dataset's episodes, and here a "
+            "checkpoint is used without its dataset. Give a number: targets.json beside the "
+            "checkpoint has those that it was tested at."
         )
     policy = at_target(checkpoint.policy, targets[0])
     if args.save_buffer_name is not None:
