@@ -151,7 +151,7 @@ SUITES = {
     ),
     "small": Suite(
         (EASY, EASY_CONTINUOUS, MARTINGALE), ("random", "medium", "expert"), (100_000,), seeds=5,
-        ablation=(EASY, "medium"), swept=SWEPT, asked=ASKED, judged=JUDGED,
+        ablation=(EASY, "medium"), swept=SWEPT, asked=ASKED, judged=JUDGED[:1],
     ),
     "full": Suite(
         tuple(TASKS), ("random", "medium", "expert", "mixed", "rule-based"),
