@@ -10,6 +10,7 @@ from benchmarks.aggregate import stratified_difference
 from benchmarks.machine import describe_machine, write_result
 from benchmarks.scores_config import EASY
 from benchmarks.scores_paths import Paths
+from benchmarks.scores_result import _share
 from benchmarks.scores_selection import selection
 from benchmarks.scores_summaries import (
     ablation_table,
@@ -129,6 +130,12 @@ def test_selection_is_of_all_cells():
     assert found["overfitting"] < 0.1 and found["loss"] < 0.1
     text = selection_table({"selection": {EASY: found}})
     assert f"| {EASY}: a: y: seed" in text and "| 9 |" in text
+
+
+@pytest.mark.parametrize(("grown", "share"), [(2.0, 0.5), (0.0, None), (-2.0, None)])
+def test_of_an_optimum_that_did_not_grow_nothing_is_a_share(grown, share):
+    assert _share(1.0, {"controls": {"optimum": [{"growth": grown}]}}) == share
+    assert _share(1.0, {"controls": {}}) is None
 
 
 def test_the_best_may_be_one_who_never_trades():
