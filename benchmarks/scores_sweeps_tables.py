@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.markdown import table
+from benchmarks.scores_text import BASIS_POINTS, NONE
 
-BASIS_POINTS = 1e4
-NONE = "-"
 Rows = dict[str, dict[str, Any]]
 
 
