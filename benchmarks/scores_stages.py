@@ -27,7 +27,8 @@ def check_stages(works: Sequence[Work], folder: Path, suite: Suite, folds: int |
     """See that what cannot be known of flags alone will be possible, before cells are trained.
 
     Raises:
-        ValueError: The market is too short for so many walk-forward folds.
+        ValueError: The market is too short for so many walk-forward folds, or the folder holds
+            others.
     """
     chosen = folds_of(suite, folds)
     if chosen is not None:

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import fold_data
 from benchmarks.scores_cell import Cell, Work
 from benchmarks.scores_config import TASKS, Suite
 from benchmarks.walk_forward import parser_, question_of
@@ -61,11 +62,12 @@ def check_folds(works: Sequence[Work], folder: Path, folds: Folds) -> None:
     """Find the folds, and no more.
 
     Raises:
-        ValueError: The market is too short for so many.
+        ValueError: The market is too short for so many, or the folder holds other folds.
     """
     question = _question(works, folder, folds)
     if question is not None:
         make_plan(question)
+        fold_data.ask(question.folder, question.about())
 
 
 def walk_forward(

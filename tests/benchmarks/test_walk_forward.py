@@ -176,6 +176,9 @@ def test_a_market_too_short_for_the_folds_is_told_before_anything_is_trained(tmp
     with pytest.raises(FoldError, match="fewer --folds"):
         scores_walk_forward.check_folds(works, tmp_path, ((EASY, "random"), 9_000))
     assert not (tmp_path / "cells").exists()
+    scores_walk_forward.check_folds(works, tmp_path, ((EASY, "random"), 2))
+    with pytest.raises(FoldError, match="cut otherwise"):
+        scores_walk_forward.check_folds(works, tmp_path, ((EASY, "random"), 3))
     other = works_of([Cell("martingale-levels", "medium", 400, "il", 0)], tmp_path)
     scores_walk_forward.check_folds(other, tmp_path, ((EASY, "random"), 9_000))
 
