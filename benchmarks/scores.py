@@ -22,6 +22,7 @@ import statistics
 import sys
 import time
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,13 @@ from benchmarks.scores_cell import Cell, Work
 from benchmarks.scores_checks import failed as failed_checks
 from benchmarks.scores_config import SUITES, TASKS, Suite, cells_of
 from benchmarks.scores_curves import equity_curves
+from benchmarks.scores_door import check_data, check_flags
 from benchmarks.scores_engine import Outcome, run_jobs
 from benchmarks.scores_html import check_place, write_html
 from benchmarks.scores_market import NAMES, OwnMarket, on_own_market, open_own_market
 from benchmarks.scores_references import references
 from benchmarks.scores_result import gather
-from benchmarks.scores_stages import described, missing_of, run_stages
+from benchmarks.scores_stages import check_stages, described, missing_of, run_stages
 from benchmarks.scores_tables import scores_tables
 from benchmarks.suite_plan import Step, make_plan
 from benchmarks.suite_run import Maker
@@ -192,12 +194,15 @@ def suite_of(args: Any) -> tuple[Suite, OwnMarket | None]:
     Raises:
         ValueError: The market cannot be opened, or its flags contradict each other.
     """
+    suite = SUITES[args.suite]
+    if args.seeds is not None:
+        suite = replace(suite, seeds=args.seeds)
     if args.market is None:
         if args.market_env:
             raise command_line.CommandLineError("--market-env is for the bars of --market.")
-        return SUITES[args.suite], None
+        return suite, None
     market = open_own_market(args.market, args.market_env)
-    return on_own_market(SUITES[args.suite]), market
+    return on_own_market(suite), market
 
 
 def chosen(suite: Suite, args: Any) -> list[Cell]:
@@ -211,7 +216,6 @@ def chosen(suite: Suite, args: Any) -> list[Cell]:
         for cell in cells_of(suite)
         if (args.tasks is None or cell.task in args.tasks)
         and (args.methods is None or cell.method in args.methods)
-        and (args.seeds is None or cell.seed < args.seeds)
     ]
     if not cells:
         raise command_line.CommandLineError(
@@ -230,6 +234,7 @@ def main(argv: list[str] | None = None) -> int:
         if args.html is not None:
             check_place(args.html)
         suite, market = suite_of(args)
+        check_flags(args, suite)
         cells = chosen(suite, args)
         folder = args.folder.resolve()
         works = works_of(cells, folder)
@@ -242,7 +247,9 @@ def main(argv: list[str] | None = None) -> int:
             return
         if market is not None:
             market.keep_to(folder)
+        check_stages(works, folder, suite, args.folds)
         make_datasets(cells, folder, workers)
+        check_data(works, folder)
         controls = make_references(cells, folder)
         outcome = run_cells(works, args.engine, args.jobs)
         for name, text in outcome.failed.items():
@@ -258,17 +265,18 @@ def main(argv: list[str] | None = None) -> int:
         result["curves"] = equity_curves(works, controls)
         for title, text in scores_tables(result).items():
             print(f"\n{title}\n\n{text}")
+        if market is not None:
+            result["own_market"] = market.facts
+        whole = set(cells) == set(cells_of(SUITES[args.suite])) and args.folds is None
+        if market is not None and not args.no_write:
+            print(write_result(f"scores-{args.suite}-market", result, folder))
+        elif whole and not result["missing"] and not args.no_write:
+            print(write_result(f"scores-{args.suite}", result))
+        elif not args.no_write:
+            say("a part of the suite, or more than it: results are not written")
         if args.html is not None:
             write_html(result, args.html)
             print(args.html)
-        whole = len(cells) == len(cells_of(suite)) and not result["missing"]
-        if market is not None and not args.no_write:
-            own = result | {"own_market": market.facts}
-            print(write_result(f"scores-{args.suite}-market", own, folder))
-        elif whole and not args.no_write:
-            print(write_result(f"scores-{args.suite}", result))
-        elif not args.no_write:
-            say("a part of the suite: results are not written")
         for text in failed_checks(result["checks"]):
             failed = True
             say(f"CHECK FAILED: {text}")

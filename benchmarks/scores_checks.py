@@ -45,13 +45,19 @@ def draws_of(paths: Mapping[str, Paths], controls: Mapping[str, Any]) -> dict[st
 
 def _fair(paths: Mapping[str, Paths]) -> list[tuple[str, str]]:
     """Task and name of every row on a fair game."""
-    return [(task, name) for task, own in paths.items() if FAIR in task for name in own.rows]
+    return [
+        (task, name)
+        for task, own in paths.items()
+        if FAIR in task
+        for name in [*own.rows, *sorted(own.uneven - set(ABOVE_ALL))]
+    ]
 
 
 def _others(paths: Mapping[str, Paths], task: str) -> list[tuple[str, str]]:
     """Task and name of everything that is not shown the next bar, nor the optimum."""
     own = paths[task]
-    return [(task, name) for name in [*own.rows, *own.controls] if name not in ABOVE_ALL]
+    names = [*own.rows, *own.controls, *sorted(own.uneven)]
+    return [(task, name) for name in names if name not in ABOVE_ALL]
 
 
 def _beatable(paths: Mapping[str, Paths], controls: Mapping[str, Any]) -> list[tuple[str, str]]:
@@ -164,11 +170,22 @@ def _short(name: str) -> str:
 
 
 def _compared(
-    members: Sequence[tuple[str, str]], difference: Callable[[str], Interval]
+    members: Sequence[tuple[str, str]], own: Paths, difference: Callable[[str], Interval]
 ) -> dict[str, Interval]:
-    """Name to a known difference."""
-    found = {name: difference(name) for _, name in members}
-    return {name: interval for name, interval in found.items() if interval.known}
+    """Name to difference, of those that have an interval."""
+    return {name: difference(name) for _, name in members if name in own.draws}
+
+
+def _told_of(
+    members: Sequence[tuple[str, str]], found: Mapping[str, Interval], own: Paths
+) -> tuple[str, bool]:
+    """How many were compared, as text, and whether that leaves any but the bankrupt out."""
+    ruined = len({name for _, name in members if name not in found} & own.ruined)
+    untold = len(members) - len(found) - ruined
+    text = f"; {len(found)} of {len(members)} rows and controls compared"
+    text += f", {ruined} went bankrupt" if ruined else ""
+    text += f", {untold} have no interval" if untold else ""
+    return text, untold > 0
 
 
 def _oracle_check(task: str, paths: Mapping[str, Paths]) -> Check | None:
@@ -178,18 +195,20 @@ def _oracle_check(task: str, paths: Mapping[str, Paths]) -> Check | None:
     # here the optimum is one of the others
     members = _others(paths, task)
     confidence = family_confidence(len(members))
-    found = _compared(members, lambda name: own.difference("oracle", name, confidence))
+    found = _compared(members, own, lambda name: own.difference("oracle", name, confidence))
     if not found:
         return None
     least = min(found, key=lambda name: found[name].low)
-    best = max(own.growth(name) for _, name in members)
+    best = max(own.growth(name) for _, name in members if name not in own.uneven)
     grown = own.growth("oracle")
     times = f", {grown / best:.1f} times the next" if best > 0.0 else ""
     text = (
         f"{_points(grown)} bp a decision{times}; least above {_short(least)}, by "
-        f"{_shown(found[least])} ({_level(len(members))})"
+        f"{_shown(found[least])}"
     )
-    verdict = HOLDS if found[least].low > 0.0 else FAILS
+    compared, untold = _told_of(members, found, own)
+    text += f"{compared} ({_level(len(members))})"
+    verdict = FAILS if found[least].low <= 0.0 else UNKNOWN if untold else HOLDS
     return _check(f"{task}: who is shown the next bar is above all others", text, verdict)
 
 
@@ -213,7 +232,7 @@ def _optimum_check(
         return None
     members = [member for member in family if member[0] == task]
     confidence = family_confidence(len(family))
-    found = _compared(members, lambda name: own.difference(name, "optimum", confidence))
+    found = _compared(members, own, lambda name: own.difference(name, "optimum", confidence))
     bound = excess(known, own.steps, between=TASKS[task].continuous)
     low, high = (BASIS_POINTS * value for value in known["gain_range"])
     text = f"its expected growth is proven to be {low:.4f} to {high:.4f} bp a decision"
@@ -228,8 +247,9 @@ def _optimum_check(
         )
     beaten = [name for name, interval in found.items() if interval.low > bound]
     text += "; beaten by " + ", ".join(map(_short, beaten)) if beaten else ""
-    text += f" ({_level(len(family))})"
-    verdict = FAILS if beaten else HOLDS if found else UNKNOWN
+    compared, untold = _told_of(members, found, own)
+    text += f"{compared} ({_level(len(family))})"
+    verdict = FAILS if beaten else UNKNOWN if untold or not found else HOLDS
     return _check(f"{task}: nothing beats the computed optimum", text, verdict)
 
 
@@ -259,13 +279,26 @@ def _recovery_check(task: str, rows: Rows, wanted: Sequence[str]) -> Check | Non
     return _check(what, "interquartile mean: " + ", ".join(parts), verdict)
 
 
+def compared_rows(rows: Rows) -> list[Mapping[str, Any]]:
+    """Those that methods are compared by as a whole: no ablations.
+
+    Sizes that not every dataset has are ablations too: with them their task, or its kind of data,
+    would count for more than others.
+    """
+    plain = [row for row in rows.values() if row["norm_obs"] and not row["variant"]]
+    sizes: dict[tuple[str, str], set[int]] = {}
+    for row in plain:
+        sizes.setdefault((row["task"], row["kind"]), set()).add(row["size"])
+    shared = set.intersection(*sizes.values()) if sizes else set()
+    return [row for row in plain if row["size"] in shared]
+
+
 def _stability_check(task: str, rows: Rows) -> Check | None:
     """Whether seeds agree on the order of a task's methods, by their mean growth on its data."""
     growths: dict[str, dict[tuple[str, int], list[float]]] = {}
-    for row in rows.values():
-        if row["task"] == task and row["norm_obs"] and not row["variant"]:
-            case = (row["kind"], row["size"])
-            growths.setdefault(row["method"], {})[case] = row["best"]["growth"]
+    for row in compared_rows({name: row for name, row in rows.items() if row["task"] == task}):
+        case = (row["kind"], row["size"])
+        growths.setdefault(row["method"], {})[case] = row["best"]["growth"]
     shared = set.intersection(*(set(cases) for cases in growths.values())) if growths else set()
     seeds = {len(cases[case]) for cases in growths.values() for case in shared}
     if len(growths) < 2 or len(seeds) != 1 or min(seeds) < 2:

@@ -6,8 +6,8 @@ from typing import Any
 
 from benchmarks.markdown import table
 from benchmarks.scores_config import TASKS
+from benchmarks.scores_text import BASIS_POINTS
 
-BASIS_POINTS = 1e4
 POINTS = {
     "methods": "methods, mean over seeds",
     "methods and online": "the same and the data's own policies",

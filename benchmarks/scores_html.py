@@ -24,16 +24,25 @@ from data_tools.files import replacing
 
 Result = dict[str, Any]
 NEEDED = ("tasks", "rows", "methods", "missing", "machine")
+SYNTHETIC = (
+    "**Scores are of these markets.** They are synthetic: fair games, or of laws made strong "
+    "enough to be learned, of some of which the optimum is known, as it never is of real markets. "
+    "A method that is good here need not earn anything anywhere."
+)
+OWN = (
+    "**Scores are of these bars.** Nobody knows their optimum: 100 is what the online expert "
+    "reached, which may be little, so that growth and its interval say more. A method that is good "
+    "here need not earn anything later, or elsewhere."
+)
 LIMITS = (
-    "**Scores are of these markets.** Most tasks are synthetic: their optimum is known, which real "
-    "markets never tell. A method that is good here need not earn anything anywhere.",
     "**One price path.** All seeds of a task share its training, validation and test periods. "
     "Intervals over seeds say how much training varies; those of growth also resample time, but no "
     "interval covers another market or another regime.",
     "**Fills are simple.** Orders fill at the next bar's price with a fee and, where it is set, "
-    "slippage. These tasks have no order book, no latency, no market impact and no funding.",
-    "**One setting a method.** Flags were not searched for each dataset; another setting may "
-    "change the order of methods.",
+    "slippage. These tasks have no order book, no latency and no market impact; funding only where "
+    "it is configured.",
+    "**One setting a method.** Flags were chosen by us, a few a method and not equally many, and "
+    "not for each dataset; another setting may change the order of methods.",
     "**Few seeds.** Where intervals overlap, or the table says that the order of methods is not "
     "stable between seeds, the order is not a finding.",
     "**The scale's ends are its own.** Scores of two tasks are comparable only as parts of the way "
@@ -58,7 +67,7 @@ def report_html(result: Result) -> str:
         Section("pictures", "Pictures", "", _pictures(result)),
         Section("tables", "Tables", "", _tables(result)),
         Section("origin", "Where the numbers come from", _origin(result)),
-        Section("limits", "What this does not show", _limits()),
+        Section("limits", "What this does not show", _limits(result)),
     ]
     name = result.get("suite")
     title = "Offline reinforcement learning for trading: scores"
@@ -130,8 +139,9 @@ def _hours(result: Result) -> float:
     return sum(float(row["seconds"]) * len(row["seeds"]) for row in result["rows"].values()) / 3600
 
 
-def _limits() -> str:
-    return f"<ul>{''.join(f'<li>{inline(text)}</li>' for text in LIMITS)}</ul>"
+def _limits(result: Result) -> str:
+    said = (OWN if "own_market" in result else SYNTHETIC, *LIMITS)
+    return f"<ul>{''.join(f'<li>{inline(text)}</li>' for text in said)}</ul>"
 
 
 def check_place(path: Path) -> None:

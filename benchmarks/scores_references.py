@@ -25,7 +25,7 @@ from benchmarks.bracket_oracle import bracket_oracle
 from benchmarks.reversion_optimum import Optimum, optimum_in
 from benchmarks.scores_cell import growth, on_every_decision
 from data_tools.acting import acting_in
-from data_tools.files import replacing
+from data_tools.files import replacing, sha256
 from data_tools.flat_layout import read_provenance
 from data_tools.policies import PolicyError
 from gym_trade import SequentialConfig, VectorTradeEnv
@@ -159,7 +159,7 @@ def references(
     """
     source = {
         "market": (read_provenance(dataset) or {}).get("market", {}).get("content_hash"),
-        "policies": sorted(p.name for p in dataset.parent.glob("*.pth")),
+        "policies": {p.name: sha256(p) for p in sorted(dataset.parent.glob("*.pth"))},
         "rule": rule,
         "flags": list(flags),
     }

@@ -15,7 +15,7 @@ from benchmarks.intervals import Interval
 from benchmarks.ranks import rank_stability
 from benchmarks.scores_behaviours import behaviours
 from benchmarks.scores_cell import CHECKPOINTS, Work
-from benchmarks.scores_checks import FAIR, checks, draws_of
+from benchmarks.scores_checks import FAIR, checks, compared_rows, draws_of
 from benchmarks.scores_paths import Paths, draw, read_paths
 from benchmarks.scores_selection import selection
 
@@ -104,9 +104,10 @@ def ends(name: str, found: dict[str, Any]) -> tuple[float, float, str] | None:
 
 
 def optimum_growth(found: dict[str, Any]) -> float | None:
-    """Of the optimum's walk: what shares are of; None where there is none."""
+    """Of the optimum's walk: what shares are of; None where there is none, or it did not grow."""
     walks = found["controls"].get("optimum")
-    return None if walks is None else mean_growth(walks) or None
+    grown = 0.0 if walks is None else mean_growth(walks)
+    return grown if grown > 0.0 else None
 
 
 def _share(growth: float, found: dict[str, Any]) -> float | None:
@@ -234,15 +235,12 @@ def _over_seeds(values: list[float]) -> list[float | None] | None:
 def _methods(rows: Rows) -> dict[str, Any]:
     """Methods compared over all rows that every one of them has, of one number of seeds.
 
-    Ablations (raw observations, variants) are not among them.
+    Ablations (raw observations, variants, sizes that not all datasets have) are not among them: a
+    task would count for more by them.
     """
-    plain = {
-        name: row
-        for name, row in rows.items()
-        if row["norm_obs"] and not row["variant"] and row["best"]["score"] is not None
-    }
+    scored = {name: row for name, row in rows.items() if row["best"]["score"] is not None}
     cases: dict[tuple[Any, ...], dict[str, list[float]]] = {}
-    for row in plain.values():
+    for row in compared_rows(scored):
         case = (row["task"], row["kind"], row["size"])
         cases.setdefault(case, {})[row["method"]] = row["best"]["score"]
     if not cases:

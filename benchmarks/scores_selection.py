@@ -22,8 +22,8 @@ def selection(
     """Deflated Sharpe ratio and probability of backtest overfitting, task by task.
 
     The trials of the first are all cells of a task, every seed and variant, also those that are not
-    done; strategies of the second are its rows, the mean of their seeds. A bankrupt account earns
-    nothing after its end.
+    done; they truly differ, as methods and data do. Strategies of the second are its rows, the mean
+    of their seeds. A bankrupt account earns nothing after its end.
 
     Returns:
         Task to ``trials``, ``rows``, ``bankrupt`` (cells), the ``best`` cell, its ``sharpe`` and
@@ -37,7 +37,8 @@ def selection(
         cells = [(name, seed) for name, curves in own.rows.items() for seed in range(len(curves))]
         if len(cells) < 2 or own.steps < 2 * BLOCKS:
             continue
-        found = deflate_best(np.concatenate(list(own.rows.values())), trials=trials)
+        returns = np.concatenate(list(own.rows.values()))
+        found = deflate_best(returns, trials=trials, differing=True)
         name, place = cells[found.best]
         row = rows[name]
         annual = row["best"]["sharpe"][place]

@@ -20,7 +20,19 @@ from benchmarks.scores_cell import Work
 from benchmarks.scores_config import Suite
 from benchmarks.scores_fqe import fqe
 from benchmarks.scores_sweeps import costs, targets
-from benchmarks.scores_walk_forward import STAGE, folds_of, walk_forward, words_of
+from benchmarks.scores_walk_forward import STAGE, check_folds, folds_of, walk_forward, words_of
+
+
+def check_stages(works: Sequence[Work], folder: Path, suite: Suite, folds: int | None) -> None:
+    """See that what cannot be known of flags alone will be possible, before cells are trained.
+
+    Raises:
+        ValueError: The market is too short for so many walk-forward folds, or the folder holds
+            others.
+    """
+    chosen = folds_of(suite, folds)
+    if chosen is not None:
+        check_folds(works, folder, chosen)
 
 
 def run_stages(

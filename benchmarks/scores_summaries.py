@@ -143,8 +143,10 @@ def selection_table(result: dict[str, Any]) -> str | None:
               "rows", "P(overfitting)", "P(loss)"]  # fmt: skip
     said = (
         "Trials: all cells of the task, every dataset, seed and variant; luck alone: the Sharpe "
-        "ratio that the best of so many worthless ones is expected to have; deflated Sharpe: the "
-        "probability that the best one's true ratio is above that. Rows: the mean of a row's seeds "
+        "ratio that the best of so many worthless ones is expected to have if they spread as these "
+        "do, or as ratios of no skill do in so many decisions, if that is less; deflated Sharpe: "
+        "the probability that the best one's true ratio is above that, if returns do not depend on "
+        "those before. Rows: the mean of a row's seeds "
         f"is a strategy; the best in half of {BLOCKS} blocks of time is at or below the median of "
         "all in the other half with P(overfitting), and loses there with P(loss). A bankrupt "
         "account earns 0 after its end ("

@@ -7,7 +7,7 @@ each fee, as ``optimum``, or stays that of the fee that was trained with, as ``o
 
 The break-even cost is the lowest fee at which the growth falls to 0. Between walked fees growth is
 taken for a straight line: without leverage, who trades all of the equity and decides the same at
-every fee pays log((1 + f)/(1 - f)) a round trip, which is 2f but for 2f^3.
+every fee pays log((1 + f)/(1 - f)) a round trip, which is 2f but for 2f^3/3 and less.
 
 **Targets.** The Decision Transformers of some datasets are asked for other returns, in two ways.
 ``again``: of every so many decisions as the data's longest episode has, as the cell was tested;

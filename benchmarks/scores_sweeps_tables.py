@@ -8,9 +8,8 @@ from typing import Any
 import numpy as np
 
 from benchmarks.markdown import table
+from benchmarks.scores_text import BASIS_POINTS, NONE
 
-BASIS_POINTS = 1e4
-NONE = "-"
 Rows = dict[str, dict[str, Any]]
 
 
@@ -135,5 +134,10 @@ def _targets(multiples: list[float], row: dict[str, Any]) -> str:
 
 
 def _correlation(way: dict[str, Any]) -> str:
-    found = [value for value in way["correlation"] if value is not None]
-    return f"{float(np.mean(found)):+.2f}" if found else "none, growth is the same for all"
+    every = way["correlation"]
+    found = [value for value in every if value is not None]
+    if not found:
+        return "none, growth is the same for all"
+    constant = len(every) - len(found)
+    left_out = f" (without {constant} of {len(every)}, whose growth is always the same)"
+    return f"{float(np.mean(found)):+.2f}" + (left_out if constant else "")

@@ -109,7 +109,7 @@ def methods_table(result: dict[str, Any]) -> str:
     """Methods over all tasks and datasets that have a score."""
     found = result["methods"]
     if not found:
-        return "No method was run on every dataset." + _missing(result)
+        return "No method has scores of equally many seeds on every dataset." + _missing(result)
     rows = [
         [method, estimate(values, "{:.1f}"), estimate(found["improvement"].get(method), "{:.2f}")]
         for method, values in sorted(

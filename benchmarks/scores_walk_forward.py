@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from benchmarks import fold_data
 from benchmarks.scores_cell import Cell, Work
 from benchmarks.scores_config import TASKS, Suite
 from benchmarks.walk_forward import parser_, question_of
-from benchmarks.walk_forward_run import answer, say
+from benchmarks.walk_forward_run import Question, answer, make_plan, say
 
 STAGE = "walk_forward"
 Folds = tuple[tuple[str, str], int]
@@ -51,6 +52,24 @@ def words_of(cells: Sequence[Cell], folds: Folds, folder: Path) -> list[str] | N
     ]
 
 
+def _question(works: Sequence[Work], folder: Path, folds: Folds) -> Question | None:
+    """What is asked, its data collected; None where no cell is of the task."""
+    words = words_of([work.cell for work in works], folds, folder)
+    return None if words is None else question_of(parser_().parse_args(words), folds[0][0])
+
+
+def check_folds(works: Sequence[Work], folder: Path, folds: Folds) -> None:
+    """Find the folds, and no more.
+
+    Raises:
+        ValueError: The market is too short for so many, or the folder holds other folds.
+    """
+    question = _question(works, folder, folds)
+    if question is not None:
+        make_plan(question)
+        fold_data.ask(question.folder, question.about())
+
+
 def walk_forward(
     works: Sequence[Work],
     folder: Path,
@@ -65,9 +84,8 @@ def walk_forward(
     Raises:
         ValueError: The market is too short for so many folds.
     """
-    words = words_of([work.cell for work in works], folds, folder)
-    if words is None:
+    question = _question(works, folder, folds)
+    if question is None:
         return {}
-    name = folds[0][0]
-    made = answer(question_of(parser_().parse_args(words), name), engine=engine, jobs=jobs, say=say)
-    return made | {"task": name, "kind": folds[0][1]}
+    made = answer(question, engine=engine, jobs=jobs, say=say)
+    return made | {"task": folds[0][0], "kind": folds[0][1]}

@@ -229,13 +229,20 @@ class Deflated(NamedTuple):
     trials: int
 
 
-def deflate_best(returns: npt.ArrayLike, *, trials: int | None = None) -> Deflated:
+def deflate_best(
+    returns: npt.ArrayLike, *, trials: int | None = None, differing: bool = False
+) -> Deflated:
     """The deflated Sharpe ratio of the best row.
+
+    The source takes the variance of the found ratios for that of luck. Where trials truly differ,
+    as good and bad methods do, that is not luck's: worthless ones of independent returns, whose
+    true ratio is 0, have a variance of 1 / (steps - 1).
 
     Args:
         returns: Simple returns of every trial (trials, steps): every method, seed and setting that
             was tried on this period.
         trials: How many there were, if some have left no returns; by default the rows.
+        differing: Take the lesser of both variances.
 
     Returns:
         Its probability is NaN with one row, whose spread is unknown, and for constant returns.
@@ -253,6 +260,8 @@ def deflate_best(returns: npt.ArrayLike, *, trials: int | None = None) -> Deflat
     if len(rows) < 2:
         return Deflated(best, found.sharpe, math.nan, math.nan, number)
     variance = float(ratios.var(ddof=1))
+    if differing:
+        variance = min(variance, sharpe_standard_error(0.0, found.observations) ** 2)
     luck = expected_maximum_sharpe(variance, number)
     chance = deflated_sharpe(*found, trial_variance=variance, trials=number)
     return Deflated(best, found.sharpe, luck, chance, number)

@@ -187,11 +187,13 @@ def gather(
 
 
 def _add_scores(made: dict[str, Any]) -> None:
-    """0 is the random policy's growth, 100 the computed optimum's; only where there is one."""
+    """0 is the random policy's growth, 100 the computed optimum's; only where that is above."""
     controls = made["controls"]
     if "optimum" not in controls:
         return
     low, high = (_mean(controls[name]["growth"]) for name in ("random", "optimum"))
+    if high <= low:
+        return
     score: Callable[[dict[str, Any]], float] = lambda row: (  # noqa: E731
         100.0 * (_mean(row["growth"]) - low) / (high - low)
     )

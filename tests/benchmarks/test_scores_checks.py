@@ -10,7 +10,15 @@ import pytest
 
 from benchmarks import scores_checks
 from benchmarks.reversion_optimum import optimum
-from benchmarks.scores_checks import FAILS, HOLDS, UNKNOWN, checks, draws_of, excess
+from benchmarks.scores_checks import (
+    FAILS,
+    HOLDS,
+    UNKNOWN,
+    checks,
+    compared_rows,
+    draws_of,
+    excess,
+)
 from benchmarks.scores_config import EASY, EASY_CONTINUOUS, MARTINGALE
 from benchmarks.scores_paths import (
     Paths,
@@ -188,6 +196,28 @@ def test_the_bound_counts_ends_of_the_period_and_exposures_between(known):
     assert excess(known, 100_000, between=False) < excess(known, 100, between=False)
 
 
+def test_who_has_no_interval_is_told_and_not_passed_over(known):
+    controls = {"optimum": 20.0, "flat": 0.0, "oracle": 60.0}
+    single = found_in(paths_of({"t/a/il": 10.0}, controls, seeds=1), EASY, optimum=known)
+    for words in ("computed optimum", "next bar"):
+        assert verdict(single, words) == UNKNOWN
+    (text,) = [c["found"] for what, c in single.items() if "computed optimum" in what]
+    assert "1 of 2 rows and controls compared, 1 have no interval" in text
+    paths = paths_of({"t/a/il": 10.0, "t/a/cql": -9.0}, controls, ruined=["t/a/cql"])
+    broke = found_in(paths, EASY, optimum=known)
+    (text,) = [c["found"] for what, c in broke.items() if "next bar" in what]
+    assert "2 of 3 rows and controls compared, 1 went bankrupt" in text
+    assert verdict(broke, "next bar") == HOLDS
+    # curves of other steps are in no path
+    paths.uneven.add("t/a/crr")
+    for words in ("computed optimum", "next bar"):
+        assert verdict(found_in(paths, EASY, optimum=known), words) == UNKNOWN
+    fair = paths_of({"m/a/il": 0.0})
+    assert verdict(found_in(fair, MARTINGALE), "fair game") == HOLDS
+    fair.uneven.add("m/a/crr")
+    assert verdict(found_in(fair, MARTINGALE), "fair game") == UNKNOWN
+
+
 # --- what is learned --------------------------------------------------------------------------
 
 
@@ -225,6 +255,17 @@ def test_the_order_of_methods_is_called_stable_or_not():
     mixed = [row(EASY, str(m), None, growth=np.roll(range(4), m)[:4]) for m in range(4)]
     assert verdict(learned(EASY, *mixed), "order of methods") in ("unstable", "undecided")
     assert "order of methods" not in " ".join(learned(EASY, ordered[0]))
+
+
+def test_a_size_that_not_all_data_have_is_an_ablation():
+    rows = {
+        str(number): row(EASY, "il", None, kind=kind, size=size)
+        for number, (kind, size) in enumerate([("medium", 10), ("medium", 100), ("expert", 100)])
+    }
+    assert [one["size"] for one in compared_rows(rows)] == [100, 100]
+    rows["more"] = row(EASY, "il", None, size=10)
+    assert len(compared_rows(rows)) == 4
+    assert compared_rows({}) == []
 
 
 def test_missing_cells_are_told():

@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-from benchmarks.scores import chosen, parser_, plan_datasets, works_of
+from benchmarks.scores import chosen, parser_, plan_datasets, suite_of, works_of
 from benchmarks.scores_config import EASY, SUITES, TASKS, Suite, cells_of, without
 from benchmarks.suite_config import KINDS
 from data_tools.command_line import CommandLineError
@@ -75,7 +75,7 @@ def test_datasets_are_planned_after_what_they_need(suite):
 
 def test_flags_take_a_part():
     args = parser_().parse_args(["--suite", "small", "--methods", "cql", "--seeds", "2"])
-    cells = chosen(SUITES["small"], args)
+    cells = chosen(suite_of(args)[0], args)
     assert {cell.method for cell in cells} == {"cql"} and {cell.seed for cell in cells} == {0, 1}
     args = parser_().parse_args(["--suite", "small", "--methods", "sarsa"])
     with pytest.raises(CommandLineError, match="no cells"):

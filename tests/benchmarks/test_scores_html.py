@@ -137,6 +137,12 @@ def test_origin_and_limits_are_told(whole, text):
     assert "not finished" not in page.said.lower()
 
 
+def test_a_report_of_own_bars_claims_no_optimum(result):
+    assert "of some of which the optimum is known" in Page(report_html(result)).said
+    said = Page(report_html(result | {"own_market": {"content_hash": "x"}})).said
+    assert "Nobody knows their optimum" in said and "They are synthetic" not in said
+
+
 def test_a_part_says_so(result):
     result["missing"] = ["a/b", "c/d"]
     assert "Not finished: 2 cells are missing." in Page(report_html(result)).said

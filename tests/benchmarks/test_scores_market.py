@@ -74,7 +74,7 @@ def test_results_are_the_user_s(market, tmp_path, monkeypatch, capsys):
     [
         (["--market", "none.csv"], "none.csv does not exist"),
         (["--market-env", "leverage=2"], "--market-env is for the bars of --market"),
-        (["--tasks", LEVELS], "has no cells"),
+        (["--tasks", LEVELS], f"--tasks {LEVELS}: --suite quick has reversion-easy-levels"),
         (["--market", "synthetic:martingale", "--market-env", "window_sizes"], "window_sizes"),
     ],
 )

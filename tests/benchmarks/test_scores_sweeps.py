@@ -14,7 +14,7 @@ from benchmarks import scores, scores_cell, scores_config, scores_sweeps, scores
 from benchmarks.scores_cell import growth
 from benchmarks.scores_config import ScoreTask, Suite
 from benchmarks.scores_sweeps import ABOVE, AT, FEES_BP, MULTIPLES, NONE, break_even, costs, targets
-from benchmarks.scores_sweeps_tables import costs_tables, targets_tables
+from benchmarks.scores_sweeps_tables import _correlation, costs_tables, targets_tables
 from benchmarks.scores_walks import ControlsAtFees, PolicyAtFees, PolicyAtTargets
 from benchmarks.suite_config import market_tasks
 from data_tools import collect
@@ -210,3 +210,9 @@ def test_suites_sweep_what_they_have(suite):
     for name, kind in (*made.swept, *made.asked):
         assert name in made.tasks and kind in made.kinds
     assert 0 < made.swept_seeds
+
+
+def test_seeds_without_a_correlation_are_told():
+    assert _correlation({"correlation": [1.0, 0.5]}) == "+0.75"
+    assert _correlation({"correlation": [1.0, None]}).startswith("+1.00 (without 1 of 2")
+    assert _correlation({"correlation": [None, None]}) == "none, growth is the same for all"

@@ -10,6 +10,7 @@ from benchmarks.aggregate import stratified_difference
 from benchmarks.machine import describe_machine, write_result
 from benchmarks.scores_config import EASY
 from benchmarks.scores_paths import Paths
+from benchmarks.scores_result import _share
 from benchmarks.scores_selection import selection
 from benchmarks.scores_summaries import (
     ablation_table,
@@ -120,15 +121,26 @@ def test_selection_is_of_all_cells():
 
     tried = [type("Work", (), {"cell": type("Cell", (), {"task": EASY})})] * 9
     found = selection(tried, rows, {EASY: Paths(320, curves)})[EASY]
-    expected = deflate_best(np.concatenate(list(curves.values())), trials=9)
+    expected = deflate_best(np.concatenate(list(curves.values())), trials=9, differing=True)
     assert (found["trials"], found["rows"]) == (9, 3)
     assert found["best"].startswith(f"{EASY}/a/y/seed")
     assert found["deflated"] == pytest.approx(expected.probability)
     factor = found["sharpe"] / expected.sharpe
     assert found["luck"] == pytest.approx(expected.expected_maximum * factor)
+    # that others are bad makes no luck
+    worse = curves | {f"{EASY}/a/z": curves[f"{EASY}/a/z"] - 0.05}
+    again = selection(tried, rows, {EASY: Paths(320, worse)})[EASY]
+    assert again["luck"] == pytest.approx(found["luck"])
+    assert again["deflated"] == pytest.approx(found["deflated"])
     assert found["overfitting"] < 0.1 and found["loss"] < 0.1
     text = selection_table({"selection": {EASY: found}})
     assert f"| {EASY}: a: y: seed" in text and "| 9 |" in text
+
+
+@pytest.mark.parametrize(("grown", "share"), [(2.0, 0.5), (0.0, None), (-2.0, None)])
+def test_of_an_optimum_that_did_not_grow_nothing_is_a_share(grown, share):
+    assert _share(1.0, {"controls": {"optimum": [{"growth": grown}]}}) == share
+    assert _share(1.0, {"controls": {}}) is None
 
 
 def test_the_best_may_be_one_who_never_trades():

@@ -8,9 +8,17 @@ import numpy as np
 import pytest
 
 from benchmarks import scores_walk_forward, walk_forward
+from benchmarks.folds import FoldError
+from benchmarks.scores import works_of
 from benchmarks.scores_cell import Cell
 from benchmarks.scores_config import EASY, SUITES
-from benchmarks.walk_forward_result import chained, fold_returns, growth_until_bankrupt, thickened
+from benchmarks.walk_forward_result import (
+    _add_scores,
+    chained,
+    fold_returns,
+    growth_until_bankrupt,
+    thickened,
+)
 from data_tools.flat_layout import read_provenance
 from tests.offline_algos import samples
 
@@ -152,6 +160,27 @@ def test_long_paths_are_thickened_without_a_change_of_growth():
     few, share = thickened(paths)
     assert few.shape[1] <= 20_000
     assert np.log1p(few).mean(axis=1) / share == pytest.approx(np.log1p(paths).mean(axis=1))
+
+
+def test_there_is_no_score_where_the_optimum_is_not_above_the_random_policy():
+    made = {"controls": {"random": {"growth": [1.0]}, "optimum": {"growth": [3.0]}}, "methods": {}}
+    _add_scores(made)
+    assert [row["score"] for row in made["controls"].values()] == [0.0, 100.0]
+    made = {"controls": {"random": {"growth": [1.0]}, "optimum": {"growth": [1.0]}}, "methods": {}}
+    _add_scores(made)
+    assert made["controls"]["random"] == {"growth": [1.0]}
+
+
+def test_a_market_too_short_for_the_folds_is_told_before_anything_is_trained(tmp_path):
+    works = works_of([Cell(EASY, "medium", 400, "il", 0)], tmp_path)
+    with pytest.raises(FoldError, match="fewer --folds"):
+        scores_walk_forward.check_folds(works, tmp_path, ((EASY, "random"), 9_000))
+    assert not (tmp_path / "cells").exists()
+    scores_walk_forward.check_folds(works, tmp_path, ((EASY, "random"), 2))
+    with pytest.raises(FoldError, match="cut otherwise"):
+        scores_walk_forward.check_folds(works, tmp_path, ((EASY, "random"), 3))
+    other = works_of([Cell("martingale-levels", "medium", 400, "il", 0)], tmp_path)
+    scores_walk_forward.check_folds(other, tmp_path, ((EASY, "random"), 9_000))
 
 
 def test_the_scores_benchmark_asks_for_its_folds(tmp_path):
