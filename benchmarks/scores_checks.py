@@ -18,18 +18,19 @@ from typing import Any
 import numpy as np
 
 from benchmarks.intervals import Interval
-from benchmarks.ranks import rank_stability
 from benchmarks.reversion_optimum import Optimum
-from benchmarks.scores_config import EASY, EASY_CONTINUOUS, TASKS
+from benchmarks.scores_config import TASKS
+from benchmarks.scores_learned import (
+    RECOVERING,
+    overall_stability,
+    recovery_check,
+    stability_check,
+)
 from benchmarks.scores_paths import Paths, family_confidence, family_resamples
+from benchmarks.scores_verdict import FAILS, HOLDS, UNKNOWN, Check, Rows, as_check
 
-Rows = Mapping[str, Mapping[str, Any]]
-Check = dict[str, Any]
-HOLDS, FAILS, UNKNOWN = "holds", "FAILS", "cannot be told"
 FAIR = "martingale"  # in the name of a task on which nothing can be learned
 BASIS_POINTS = 1e4
-RECOVERED = 0.85  # of the optimum's growth
-RECOVERING = {EASY: ("iql", "cql", "bcq"), EASY_CONTINUOUS: ("td3_bc",)}
 ABOVE_ALL = ("oracle", "optimum")  # what is compared with the others, and not one of them
 
 
@@ -93,20 +94,16 @@ def checks(
         for task in dict.fromkeys(task for task, _ in known)
     ]
     made += [
-        _recovery_check(task, rows, wanted) for task, wanted in RECOVERING.items() if task in paths
+        recovery_check(task, rows, wanted) for task, wanted in RECOVERING.items() if task in paths
     ]
-    made += [_stability_check(task, rows) for task in paths if FAIR not in task]
-    made += [_overall_stability(methods), _missing_check(missing)]
+    made += [stability_check(task, rows) for task in paths if FAIR not in task]
+    made += [overall_stability(methods), _missing_check(missing)]
     return [check for check in made if check is not None]
 
 
 def failed(found: Iterable[Check]) -> list[str]:
     """What failed, a line each."""
     return [f"{check['what']}: {check['found']}" for check in found if check["verdict"] == FAILS]
-
-
-def _check(what: str, found: str, verdict: str) -> Check:
-    return {"what": what, "found": found, "verdict": verdict}
 
 
 def _points(value: float) -> str:
@@ -158,7 +155,7 @@ def _fair_check(rows: Rows, paths: Mapping[str, Paths]) -> Check | None:
     if above:
         text += "; above: " + ", ".join(map(_short, above))
     verdict = FAILS if above else HOLDS if not untold else UNKNOWN
-    return _check("fair game: no method's net growth is above zero", text, verdict)
+    return as_check("fair game: no method's net growth is above zero", text, verdict)
 
 
 def _short(name: str) -> str:
@@ -209,7 +206,7 @@ def _oracle_check(task: str, paths: Mapping[str, Paths]) -> Check | None:
     compared, untold = _told_of(members, found, own)
     text += f"{compared} ({_level(len(members))})"
     verdict = FAILS if found[least].low <= 0.0 else UNKNOWN if untold else HOLDS
-    return _check(f"{task}: who is shown the next bar is above all others", text, verdict)
+    return as_check(f"{task}: who is shown the next bar is above all others", text, verdict)
 
 
 def excess(known: Mapping[str, Any], steps: int, *, between: bool) -> float:
@@ -250,85 +247,11 @@ def _optimum_check(
     compared, untold = _told_of(members, found, own)
     text += f"{compared} ({_level(len(family))})"
     verdict = FAILS if beaten else UNKNOWN if untold or not found else HOLDS
-    return _check(f"{task}: nothing beats the computed optimum", text, verdict)
-
-
-# --- what is learned --------------------------------------------------------------------------
-
-
-def _recovery_check(task: str, rows: Rows, wanted: Sequence[str]) -> Check | None:
-    own = [
-        row
-        for row in rows.values()
-        if row["task"] == task and row["kind"] == "expert" and row["norm_obs"]
-        and not row["variant"] and row["method"] in wanted and row["best"]["share"]
-    ]  # fmt: skip
-    if not own:
-        return None
-    size = max(row["size"] for row in own)
-    shares = {row["method"]: row["best"]["share"] for row in own if row["size"] == size}
-    parts = []
-    for method, (middle, low, high) in shares.items():
-        spread = "" if low is None else f" ({low:.0%} to {high:.0%})"
-        parts.append(f"{method} {middle:.0%}{spread}")
-    absent = [method for method in wanted if method not in shares]
-    parts += [f"{method} was not run" for method in absent]
-    short = any(share[0] < RECOVERED for share in shares.values())
-    verdict = FAILS if short else UNKNOWN if absent else HOLDS
-    what = f"{task}: {' and '.join(wanted)} reach {RECOVERED:.0%} of the optimum on expert data"
-    return _check(what, "interquartile mean: " + ", ".join(parts), verdict)
-
-
-def compared_rows(rows: Rows) -> list[Mapping[str, Any]]:
-    """Those that methods are compared by as a whole: no ablations.
-
-    Sizes that not every dataset has are ablations too: with them their task, or its kind of data,
-    would count for more than others.
-    """
-    plain = [row for row in rows.values() if row["norm_obs"] and not row["variant"]]
-    sizes: dict[tuple[str, str], set[int]] = {}
-    for row in plain:
-        sizes.setdefault((row["task"], row["kind"]), set()).add(row["size"])
-    shared = set.intersection(*sizes.values()) if sizes else set()
-    return [row for row in plain if row["size"] in shared]
-
-
-def _stability_check(task: str, rows: Rows) -> Check | None:
-    """Whether seeds agree on the order of a task's methods, by their mean growth on its data."""
-    growths: dict[str, dict[tuple[str, int], list[float]]] = {}
-    for row in compared_rows({name: row for name, row in rows.items() if row["task"] == task}):
-        case = (row["kind"], row["size"])
-        growths.setdefault(row["method"], {})[case] = row["best"]["growth"]
-    shared = set.intersection(*(set(cases) for cases in growths.values())) if growths else set()
-    seeds = {len(cases[case]) for cases in growths.values() for case in shared}
-    if len(growths) < 2 or len(seeds) != 1 or min(seeds) < 2:
-        return None
-    scores = np.stack(
-        [np.mean([cases[case] for case in sorted(shared)], axis=0) for cases in growths.values()],
-        axis=1,
-    )
-    stable = rank_stability(scores)
-    return _ranking(task, len(scores), stable.agreement, stable.verdict)
-
-
-def _overall_stability(methods: Mapping[str, Any]) -> Check | None:
-    if "stability" not in methods:
-        return None
-    found = methods["stability"]
-    values = [float("nan") if value is None else value for value in found["agreement"]]
-    return _ranking("all tasks", None, Interval(*values), found["verdict"])
-
-
-def _ranking(where: str, seeds: int | None, agreement: Interval, verdict: str) -> Check:
-    text = f"mean rank correlation of two seeds {agreement.estimate:.2f}"
-    if agreement.known:
-        text += f" ({agreement.low:.2f} to {agreement.high:.2f})"
-    text += f", {seeds} seeds" if seeds else ""
-    return _check(f"{where}: the order of methods is the same for every seed", text, verdict)
+    return as_check(f"{task}: nothing beats the computed optimum", text, verdict)
 
 
 def _missing_check(missing: Sequence[str]) -> Check:
     if not missing:
-        return _check("every cell was run", "none is missing", HOLDS)
+        return as_check("every cell was run", "none is missing", HOLDS)
     few = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-    return _check("every cell was run", f"{len(missing)} missing: {few}", "incomplete")
+    return as_check("every cell was run", f"{len(missing)} missing: {few}", "incomplete")

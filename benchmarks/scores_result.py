@@ -15,7 +15,8 @@ from benchmarks.intervals import Interval
 from benchmarks.ranks import rank_stability
 from benchmarks.scores_behaviours import behaviours
 from benchmarks.scores_cell import CHECKPOINTS, Work
-from benchmarks.scores_checks import FAIR, checks, compared_rows, draws_of
+from benchmarks.scores_checks import FAIR, checks, draws_of
+from benchmarks.scores_learned import compared_rows
 from benchmarks.scores_paths import Paths, draw, read_paths
 from benchmarks.scores_selection import selection
 

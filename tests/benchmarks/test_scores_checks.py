@@ -10,16 +10,9 @@ import pytest
 
 from benchmarks import scores_checks
 from benchmarks.reversion_optimum import optimum
-from benchmarks.scores_checks import (
-    FAILS,
-    HOLDS,
-    UNKNOWN,
-    checks,
-    compared_rows,
-    draws_of,
-    excess,
-)
+from benchmarks.scores_checks import checks, draws_of, excess
 from benchmarks.scores_config import EASY, EASY_CONTINUOUS, MARTINGALE
+from benchmarks.scores_learned import compared_rows
 from benchmarks.scores_paths import (
     Paths,
     draw,
@@ -28,6 +21,7 @@ from benchmarks.scores_paths import (
     growth_draws,
     padded_returns,
 )
+from benchmarks.scores_verdict import FAILS, HOLDS, UNKNOWN
 from benchmarks.time_bootstrap import joint_draws
 
 STEPS = 400

@@ -6,7 +6,8 @@ import importlib
 
 import pytest
 
-from benchmarks.scores import chosen, parser_, plan_datasets, suite_of, works_of
+from benchmarks.scores import plan_datasets, works_of
+from benchmarks.scores_arguments import chosen, parser_, suite_of
 from benchmarks.scores_config import EASY, SUITES, TASKS, Suite, cells_of, without
 from benchmarks.suite_config import KINDS
 from data_tools.command_line import CommandLineError
