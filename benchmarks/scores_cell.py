@@ -7,13 +7,10 @@ equity of both checkpoints over the test period.
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import json
 import resource
-import sys
 import time
-import traceback
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +21,7 @@ import pandas as pd
 
 from benchmarks.machine import describe_machine
 from benchmarks.scores_engine import is_answered
+from benchmarks.scores_log import logged
 from benchmarks.suite_config import size_name
 from data_tools.files import replacing
 
@@ -128,19 +126,8 @@ def run(work: Work) -> None:
     Raises:
         SystemExit: With 1 after a failure, which the log tells.
     """
-    work.log.parent.mkdir(parents=True, exist_ok=True)
-    work.result.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        open(work.log, "w", encoding="utf-8") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
-        try:
-            _train(work)
-        except Exception as error:
-            traceback.print_exc()
-            print(f"error: {error}")
-            sys.exit(1)
+    with logged(work.log, work.result):
+        _train(work)
 
 
 def _train(work: Work) -> None:

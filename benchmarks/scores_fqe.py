@@ -17,10 +17,7 @@ no transition shows: it is left out.
 
 from __future__ import annotations
 
-import contextlib
 import json
-import sys
-import traceback
 from collections.abc import Sequence
 from dataclasses import asdict
 from typing import Any
@@ -33,6 +30,7 @@ from benchmarks.ranks import rank_correlation
 from benchmarks.scores_cell import Work
 from benchmarks.scores_engine import Say, is_answered, run_jobs
 from benchmarks.scores_fqe_policies import SETTINGS, Judged, policies_of
+from benchmarks.scores_log import logged
 from benchmarks.scores_result import listed
 from data_tools.files import replacing
 from data_tools.flat_layout import read_provenance
@@ -54,18 +52,8 @@ def evaluate(job: Judged) -> None:
     Raises:
         SystemExit: With 1 after a failure, which the log tells.
     """
-    for path in (job.result, job.log):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        open(job.log, "w", encoding="utf-8") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
-        try:
-            _evaluate(job)
-        except Exception:
-            traceback.print_exc()
-            sys.exit(1)
+    with logged(job.log, job.result):
+        _evaluate(job)
 
 
 def _evaluate(job: Judged) -> None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import sys
-import traceback
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +15,7 @@ import torch
 from benchmarks.reversion_optimum import Optimum
 from benchmarks.scores_cell import growth
 from benchmarks.scores_engine import is_answered
+from benchmarks.scores_log import logged
 from benchmarks.scores_references import optimum_of_task
 from data_tools.files import replacing
 from data_tools.policies import PolicyError
@@ -86,21 +85,11 @@ def run(job: Job) -> None:
     Raises:
         SystemExit: With 1 after a failure, which the log tells.
     """
-    for path in (job.log, job.result):
-        path.parent.mkdir(parents=True, exist_ok=True)
-    with (
-        open(job.log, "w", encoding="utf-8") as log,
-        contextlib.redirect_stdout(log),
-        contextlib.redirect_stderr(log),
-    ):
-        try:
-            torch.set_num_threads(1)
-            made = {"command": job.command(), **job.answer()}
-            with replacing(job.result) as temporary:
-                temporary.write_text(json.dumps(made, allow_nan=False) + "\n")
-        except Exception:
-            traceback.print_exc()
-            sys.exit(1)
+    with logged(job.log, job.result):
+        torch.set_num_threads(1)
+        made = {"command": job.command(), **job.answer()}
+        with replacing(job.result) as temporary:
+            temporary.write_text(json.dumps(made, allow_nan=False) + "\n")
 
 
 def measured(outcome: dict[str, Any]) -> Answer:
