@@ -27,10 +27,10 @@ from benchmarks.scores_learned import (
     stability_check,
 )
 from benchmarks.scores_paths import Paths, family_confidence, family_resamples
+from benchmarks.scores_text import BASIS_POINTS
 from benchmarks.scores_verdict import FAILS, HOLDS, UNKNOWN, Check, Rows, as_check
 
 FAIR = "martingale"  # in the name of a task on which nothing can be learned
-BASIS_POINTS = 1e4
 ABOVE_ALL = ("oracle", "optimum")  # what is compared with the others, and not one of them
 
 

@@ -29,8 +29,8 @@ from benchmarks.scores_panels import (
     tidy,
     title_of,
 )
+from benchmarks.scores_text import BASIS_POINTS
 
-BASIS_POINTS = 1e4
 MEAN = "Mean over seeds; shaded: from the smallest to the largest seed."
 OFF_SCALE = ("random", "oracle")  # they decide no axis: fees ruin the one, the other knows prices
 LOGARITHMIC = 10.0  # from this ratio of an axis' ends on

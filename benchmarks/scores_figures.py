@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from benchmarks import scores_curve_figures as curves
 from benchmarks import scores_score_figures as scores
 from benchmarks.plots import svg_text
+from benchmarks.scores_panels import Case
 
 Result = dict[str, Any]
 PATH = re.compile(r'(?<= d=")[^"]*')
@@ -107,10 +108,17 @@ def profiles(result: Result) -> Picture | None:
                    scores.profiles_figure)  # fmt: skip
 
 
+def _cases(result: Result, task: str | None) -> list[Case]:
+    return curves.one_case_each(result) if task is None else curves.cases_of(result, task)
+
+
+def _titled(title: str, task: str | None) -> str:
+    return title if task is None else f"{title}: {task}"
+
+
 def equity(result: Result, task: str | None = None) -> Picture | None:
     """Equity with drawdown: a task's datasets, or one dataset of each task."""
-    cases = curves.one_case_each(result) if task is None else curves.cases_of(result, task)
-    data = curves.equity_data(result, cases)
+    data = curves.equity_data(result, _cases(result, task))
     if data is None:
         return None
     caption = (
@@ -118,8 +126,13 @@ def equity(result: Result, task: str | None = None) -> Picture | None:
         "its highest so far. In colour the methods, each by its seed of median growth; grey the "
         "controls. The random policy and the oracle, which sees the next bar, may leave the panel."
     )
-    title = "Equity and drawdown" + ("" if task is None else f": {task}")
-    return Picture(title, caption, f"{caption} {_panels(data)}", data, curves.equity_figure)
+    return Picture(
+        _titled("Equity and drawdown", task),
+        caption,
+        f"{caption} {_panels(data)}",
+        data,
+        curves.equity_figure,
+    )
 
 
 def learning(result: Result, task: str) -> Picture | None:
@@ -135,16 +148,20 @@ def learning(result: Result, task: str) -> Picture | None:
 
 def costs(result: Result, task: str | None = None) -> Picture | None:
     """Growth over fees: of a task's datasets, or of one dataset of each task."""
-    cases = curves.one_case_each(result) if task is None else curves.cases_of(result, task)
-    data = curves.costs_data(result, cases)
+    data = curves.costs_data(result, _cases(result, task))
     if data is None:
         return None
     caption = (
         "Growth over the test period if each fill had cost so much. Policies were trained at one "
         "fee and are not trained again. Where a line crosses zero is its break-even cost."
     )
-    title = "Growth over costs" + ("" if task is None else f": {task}")
-    return Picture(title, caption, f"{caption} {_panels(data)}", data, curves.costs_figure)
+    return Picture(
+        _titled("Growth over costs", task),
+        caption,
+        f"{caption} {_panels(data)}",
+        data,
+        curves.costs_figure,
+    )
 
 
 def _drawn(make: Callable[[Result], Picture | None]) -> Callable[[Result], str | None]:

@@ -27,9 +27,9 @@ from benchmarks.scores_panels import (
     tidy,
     title_of,
 )
+from benchmarks.scores_text import BASIS_POINTS
 from benchmarks.suite_config import size_name
 
-BASIS_POINTS = 1e4
 THRESHOLDS = 101
 FARTHEST = -50.0  # a profile shows no lower scores: 0 is the random policy
 SCORE, GROWTH = "score", "growth, bp a decision"

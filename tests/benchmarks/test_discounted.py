@@ -25,12 +25,12 @@ class Always(Actor):
     kind = "always"
 
     def __init__(self, columns: int, action: int) -> None:
-        super().__init__(Normaliser.identity(columns))
+        super().__init__(Normaliser.identity(columns), columns=columns, action=action)
         self.action = action
 
     @classmethod
     def build(cls, normaliser: Normaliser, **arguments: Any) -> Always:
-        raise NotImplementedError
+        return cls(**arguments)
 
     def forward(self, observations: torch.Tensor) -> torch.Tensor:
         return torch.full((len(observations),), self.action)

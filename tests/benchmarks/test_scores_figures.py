@@ -15,15 +15,9 @@ from benchmarks.plots import same_picture
 from benchmarks.scores_config import EASY, MARTINGALE
 from benchmarks.scores_curves import POINTS, middle, places, thin
 from benchmarks.scores_figures import README_PICTURES, pictures
-from tests.benchmarks.scores_samples import FEES, made_result, sweep
+from tests.benchmarks.scores_samples import FEES
 
 GROUP = f"{EASY}/expert-10k/cql"
-
-
-@pytest.fixture(scope="module")
-def whole(tmp_path_factory):
-    result = made_result(tmp_path_factory.mktemp("scores"))
-    return result | {"costs": sweep(result)}
 
 
 @pytest.fixture
