@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import csv
 import json
 from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
+import pandas as pd
 
 from benchmarks.intervals import Interval
-from benchmarks.scores_cell import Work
+from benchmarks.scores_cell import Work, growth, on_every_decision
 from benchmarks.scores_config import TASKS
 from benchmarks.scores_paths import Paths, draw, padded_returns
 from benchmarks.suite_config import size_name
+from offline_algos.report import CURVES
 
 NOISY = ("medium", "expert", "rule-based")  # kinds that are recorded with random actions
 PREFIX = "behaviour"
-BROKE = -0.5  # who ended early with less went bankrupt
 SHOWN = ("total_return", "sharpe", "max_drawdown", "turnover", "n_trades")
 
 
@@ -30,7 +31,8 @@ def behaviours(works: Sequence[Work], steps: int) -> dict[str, dict[str, Any]]:
 
     Returns:
         Name of a dataset, such as "expert-100k", to its behaviour. Data of several policies, as a
-        mixture's, have none: those stand in the table themselves.
+        mixture's, have none (those stand in the table themselves), nor has a cell whose run's
+        curves are gone.
     """
     made: dict[str, dict[str, Any]] = {}
     for work in works:
@@ -46,31 +48,33 @@ def _behaviour(work: Work, steps: int) -> dict[str, Any] | None:
     cell = json.loads(work.result.read_text())
     for name, walk in cell["baselines"].items():
         if name.startswith(PREFIX):
-            # with stops and targets a walk has fewer steps than decisions without any bankruptcy
-            ended = walk["steps"] < steps and walk["total_return"] < BROKE
-            taken = walk["steps"] if ended else steps
+            equity = _equity(work, cell["directory"], name)
+            if equity is None:
+                return None
+            ended = len(equity) < steps + 1  # a curve goes on to the period's end, or a bankruptcy
             return {
                 "kind": work.cell.kind,
                 "size": work.cell.size,
                 "name": name,
                 "noise": TASKS[work.cell.task].sets.epsilon if work.cell.kind in NOISY else 0.0,
-                "growth": float(np.log1p(max(walk["total_return"], -1 + 1e-6)) / max(taken, 1)),
-                "interval": None if ended else _interval(work, cell["directory"], name, steps),
+                "growth": growth(equity),
+                "interval": None if ended else _interval(name, equity, steps),
                 "bankrupt": int(ended),
                 **{key: walk[key] for key in SHOWN},
             }
     return None
 
 
-def _interval(work: Work, directory: str, name: str, steps: int) -> list[float] | None:
-    """Of the growth over time, where the run's curves are still there."""
-    path = work.folder / directory / "equity.csv"
+def _equity(work: Work, directory: str, name: str) -> npt.NDArray[np.float64] | None:
+    """By decision, where the run's curves are still there."""
+    path = work.folder / directory / CURVES
     if not path.exists():
         return None
-    with open(path, encoding="utf-8", newline="") as file:
-        equity = [float(line[name]) for line in csv.DictReader(file) if line.get(name)]
-    if len(equity) != steps + 1:
-        return None
+    return on_every_decision(pd.read_csv(path, usecols=[name])[name])
+
+
+def _interval(name: str, equity: npt.NDArray[np.float64], steps: int) -> list[float] | None:
+    """Of the growth over time."""
     paths = Paths(steps, controls={name: padded_returns(equity, steps)[None]})
     draw(paths, 2_000)
     found: Interval = paths.interval(name)

@@ -166,7 +166,7 @@ def on_every_decision(curve: pd.Series) -> npt.NDArray[np.float64]:
     Args:
         curve: By decision instants, NaN where this policy was in a rollout, or bankrupt before.
     """
-    return curve[: curve.last_valid_index()].ffill().to_numpy(np.float64)
+    return curve.loc[: curve.last_valid_index()].ffill().to_numpy(np.float64)
 
 
 def growth(equity: Any) -> float:

@@ -141,7 +141,13 @@ class Suite:
 
 EASY, MARTINGALE = "reversion-easy-levels", "martingale-levels"
 EASY_CONTINUOUS = "reversion-easy-continuous"
-SWEPT = ((EASY, "expert"), (EASY_CONTINUOUS, "expert"), (MARTINGALE, "medium"))
+SLTP, ONESTEP = "reversion-easy-sltp", "reversion-easy-onestep"
+THREE = ("random", "medium", "expert")
+BRACKETED = tuple((task, kind) for task in (SLTP, ONESTEP) for kind in THREE)
+SWEPT = (
+    *((EASY, "expert"), (EASY_CONTINUOUS, "expert"), (MARTINGALE, "medium")),
+    *((SLTP, "expert"), (ONESTEP, "expert")),
+)
 ASKED = ((EASY, "random"), (EASY, "medium"))
 JUDGED = ((EASY, "medium"), (EASY_CONTINUOUS, "medium"))
 SUITES = {
@@ -150,11 +156,12 @@ SUITES = {
         swept=((EASY, "medium"),), judged=((EASY, "medium"),),
     ),
     "small": Suite(
-        (EASY, EASY_CONTINUOUS, MARTINGALE), ("random", "medium", "expert"), (100_000,), seeds=5,
+        (EASY, EASY_CONTINUOUS, MARTINGALE), THREE, (100_000,), seeds=5,
         ablation=(EASY, "medium"), swept=SWEPT, asked=ASKED, judged=JUDGED[:1],
+        extra=BRACKETED, folds=((EASY, "random"), 3),
     ),
     "full": Suite(
-        tuple(TASKS), ("random", "medium", "expert", "mixed", "rule-based"),
+        tuple(TASKS), (*THREE, "mixed", "rule-based"),
         (10_000, 100_000, 1_000_000), seeds=10, ablation=(EASY, "medium"),
         ablation_sizes=(10_000, 1_000_000), swept=SWEPT, asked=ASKED, swept_seeds=10,
         judged=JUDGED, folds=((EASY, "random"), 4),

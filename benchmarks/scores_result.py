@@ -209,10 +209,10 @@ def _row(name: str, works: list[Work], found: dict[str, Any], paths: Paths) -> d
 
 
 def _fees(test: dict[str, Any], work: Work) -> float:
-    """Paid a decision, in parts of the mean equity."""
+    """Paid a decision, in parts of the mean equity; a rollout is several decisions."""
     with np.load(work.equity) as curves:
-        equity = float(np.mean(curves["best"]))
-    return float(test["fees_paid"]) / equity / max(test["steps"], 1)
+        equity = curves["best"]
+    return float(test["fees_paid"]) / float(np.mean(equity)) / max(len(equity) - 1, 1)
 
 
 def behaviour(cell: dict[str, Any]) -> dict[str, float] | None:

@@ -93,9 +93,9 @@ def run(job: Job) -> None:
 
 
 def measured(outcome: dict[str, Any]) -> Answer:
-    """What is kept of a walk."""
+    """What is kept of a walk; growth is a decision's, of which a rollout has several."""
     return {
-        "growth": growth(outcome["equity"]),
+        "growth": growth(outcome["equity"]) * (outcome["steps"] / outcome["decisions"]),
         "turnover": outcome["metrics"]["turnover"],
         "bankrupt": outcome["terminated"],
     }

@@ -72,10 +72,11 @@ def evaluate(
         listener: The actor behind `act`, if it remembers an episode; see `actors.Actor`.
 
     Returns:
-        ``return`` (sum of rewards), ``steps``, ``terminated`` (bankrupt), ``metrics`` (name to
-        float, of this one episode), ``equity`` (float64 (steps + 1,), in quote currency) and
-        ``times`` (datetime64[ns] (steps + 1,), UTC). A step of one-step rollouts is a whole
-        rollout, see `rollout_walk`.
+        ``return`` (sum of rewards), ``steps``, ``decisions`` (decision instants passed),
+        ``terminated`` (bankrupt), ``metrics`` (name to float, of this one episode), ``equity``
+        (float64 (steps + 1,), in quote currency) and ``times`` (datetime64[ns] (steps + 1,), UTC).
+        A step of one-step rollouts is a whole rollout, of one decision or more, see
+        `rollout_walk`; all others are a decision each.
     """
     environment = evaluation_environment(config, start, end)
     return walk(environment, act, name, show_progress, listener)
@@ -148,6 +149,7 @@ def walk(
     return {
         "return": total,
         "steps": steps,
+        "decisions": int(instants[steps] - first),
         "terminated": bool(terminated[0]),
         "metrics": {key: float(values[0]) for key, values in info["metrics"].items()},
         "equity": equity[: steps + 1],

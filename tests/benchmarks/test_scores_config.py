@@ -36,8 +36,9 @@ def test_the_small_suite_has_what_was_announced():
     cells = cells_of(SUITES["small"])
     plain = {(c.task, c.kind, c.method) for c in cells
              if c.norm_obs and not c.variant and c.size == 100_000}  # fmt: skip
-    methods = sum(len(TASKS[name].methods) for name in SUITES["small"].tasks)
-    assert len(plain) == 3 * methods
+    tasks = (*SUITES["small"].tasks, "reversion-easy-sltp", "reversion-easy-onestep")
+    assert len(plain) == 3 * sum(len(TASKS[name].methods) for name in tasks)
+    assert {task for task, _, _ in plain} == set(tasks)
     assert {c.seed for c in cells} == set(range(5))
     changed = [c for c in cells if not c.norm_obs or c.variant or c.size != 100_000]
     assert {(c.task, c.kind) for c in changed} == {SUITES["small"].ablation}

@@ -9,10 +9,13 @@ import pandas as pd
 import pytest
 
 from benchmarks import scores_cell
+from benchmarks.scores_behaviours import behaviours
 from benchmarks.scores_cell import Cell, Work, on_every_decision
 from benchmarks.scores_references import open_judged, references
 from benchmarks.scores_result import ends, gather
+from benchmarks.scores_walks import PolicyAtFees
 from data_tools.collect import collect
+from offline_algos.report import CHECKPOINTS, CURVES
 from tests.offline_algos import samples
 
 TASK = "one-step"
@@ -30,7 +33,7 @@ def place(tmp_path_factory):
     """A folder with a dataset of rollouts, and two seeds of a method on it."""
     folder = tmp_path_factory.mktemp("rollouts")
     samples.frame(2500).to_csv(folder / "market.csv")
-    data = folder / f"datasets/{TASK}/random-300.hdf5"
+    data = data_of(folder)
     data.parent.mkdir(parents=True)
     collect(data, buffer_size=300, task="Trade-OneStep-v0", market=str(folder / "market.csv"),
             policy="random", env=ENV, num_envs=8, progress=False, echo=None)  # fmt: skip
@@ -40,8 +43,11 @@ def place(tmp_path_factory):
 @pytest.fixture(scope="module")
 def controls(place):
     path = place / f"references/{TASK}.json"
-    data = place / f"datasets/{TASK}/random-300.hdf5"
-    return references(path, data, "ma-cross", continuous=False)
+    return references(path, data_of(place), "ma-cross", continuous=False)
+
+
+def data_of(place):
+    return place / f"datasets/{TASK}/random-300.hdf5"
 
 
 def works(place):
@@ -50,7 +56,7 @@ def works(place):
 
 
 def test_controls_have_their_equity_at_every_decision(place, controls):
-    task = open_judged(place / f"datasets/{TASK}/random-300.hdf5", continuous=False)
+    task = open_judged(data_of(place), continuous=False)
     for name, walks in controls["controls"].items():
         for walk in walks:
             assert len(walk["equity"]) == task.test.steps + 1, name
@@ -88,6 +94,34 @@ def test_cells_of_different_rollouts_can_be_compared(place, controls):
     assert str(place) not in json.dumps(found)
 
 
+def test_fees_and_growth_are_a_decision_s_and_not_a_rollout_s(place, controls):
+    work = works(place)[0]
+    scores_cell.run(work)
+    one = json.loads(work.result.read_text())
+    decisions = len(controls["controls"]["flat"][0]["equity"]) - 1
+    test = one["test"]["best"]
+    assert 0 < test["steps"] < decisions
+    row = gather([work], {TASK: controls})["rows"][f"{TASK}/random-300/dt"]
+    with np.load(work.equity) as curves:
+        mean = np.mean(curves["best"])
+    assert row["fees"] == [pytest.approx(test["fees_paid"] / mean / decisions)]
+    checkpoint = f"{one['directory']}/{CHECKPOINTS['best']}"
+    trained_bp = 1e4 * open_judged(data_of(place), continuous=False).config.transaction_fee
+    job = PolicyAtFees("again", place, checkpoint, (trained_bp,))
+    assert job.answer()["walks"][0]["growth"] == pytest.approx(test["growth"], rel=1e-12)
+
+
+def test_the_behaviour_s_growth_is_a_decision_s(place, controls):
+    work = works(place)[0]
+    scores_cell.run(work)
+    decisions = len(controls["controls"]["flat"][0]["equity"]) - 1
+    (walked,) = behaviours([work], decisions).values()
+    assert walked["bankrupt"] == 0
+    assert walked["growth"] == pytest.approx(np.log1p(walked["total_return"]) / decisions)
+    (place / json.loads(work.result.read_text())["directory"] / CURVES).unlink()
+    assert behaviours([work], decisions) == {}
+
+
 def test_an_expert_that_is_none_scores_nothing():
     walks = {name: [{"growth": value}] for name, value in (("random", 0.2), ("expert", 0.1))}
     assert ends("market-levels", {"controls": walks}) is None
@@ -98,4 +132,5 @@ def test_an_expert_that_is_none_scores_nothing():
 def test_between_rollouts_equity_is_what_it_last_was():
     times = pd.date_range("2020", periods=6, freq="1h")
     curve = pd.Series([1.0, np.nan, 3.0, 2.0, np.nan, np.nan], index=times)
-    assert on_every_decision(curve).tolist() == [1.0, 1.0, 3.0, 2.0]
+    for index in (times, range(6)):
+        assert on_every_decision(curve.set_axis(index)).tolist() == [1.0, 1.0, 3.0, 2.0]
