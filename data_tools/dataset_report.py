@@ -11,11 +11,13 @@ import numpy as np
 import numpy.typing as npt
 
 from data_tools.content import content_hash
+from data_tools.editing import EDITED
 from data_tools.flat_layout import FlatDataset, read_rows, row_chunks
 from data_tools.indexed_layout import open_dataset
 from data_tools.observations import is_image
 
 ACTION_BINS = 10
+_OF_COLLECTION = ("seed", "num_envs")
 
 
 @dataclass(frozen=True)
@@ -272,21 +274,46 @@ def dataset_lines(report: DatasetReport) -> list[str]:
 def _provenance_lines(provenance: dict[str, Any] | None) -> list[str]:
     if provenance is None:
         return ["provenance   none: not written by data_tools.collect"]
-    seed, lanes, steps = (provenance.get(k, "?") for k in ("seed", "num_envs", "episode_steps"))
     lines = [
         f"task         {provenance['task']}",
         f"policy       {policy_text(provenance['policy'])}",
     ]
     if "market" not in provenance:
-        return [*lines, f"collected    seed {seed}, {lanes} environments"]
-    market, span = provenance["market"], provenance["span"]
+        return [*lines, f"collected    {_collected(provenance, 'environments')}"]
+    market, span, steps = provenance["market"], provenance["span"], provenance.get("episode_steps")
     return [
         *lines,
         f"market       {market.get('path') or 'synthetic:' + market['name']}",
         f"market hash  {market['content_hash']}",
         f"span         {span['start']} to {span['end']}",
-        f"collected    seed {seed}, {lanes} lanes, {steps} steps an episode",
+        f"collected    {_collected(provenance, 'lanes')}"
+        + (f", {steps} steps an episode" if steps else ""),
     ]
+
+
+def _collected(provenance: dict[str, Any], places: str) -> str:
+    """Seeds and numbers of lanes: of each collection, where several were merged."""
+    members = _collections(provenance)
+    seeds, lanes = ([str(each.get(name, "?")) for each in members] for name in _OF_COLLECTION)
+    if len(members) == 1:
+        return f"seed {seeds[0]}, {lanes[0]} {places}"
+    if set(seeds) == {"?"}:
+        return f"{len(members)} times, with seeds that the file does not name"
+    held = f"{lanes[0]} {places} each" if len(set(lanes)) == 1 else f"{_listed(lanes)} {places}"
+    return f"seeds {_listed(seeds)}, with {held}"
+
+
+def _listed(words: list[str]) -> str:
+    """Several words, such as "1, 2 and 3"."""
+    return f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _collections(known: dict[str, Any]) -> list[dict[str, Any]]:
+    """What is known of each collection that a dataset was made of."""
+    sources = (known.get(EDITED) or {}).get("sources")
+    if "seed" in known or not sources:
+        return [known]
+    return [found for each in sources for found in _collections(each)]
 
 
 def policy_text(policy: dict[str, Any]) -> str:
