@@ -196,8 +196,9 @@ def note_counterfactual(dataset: Dataset, imitator: str) -> None:
     if marked.any():
         print(
             f"note: {int(marked.sum())} of {len(marked)} transitions of {dataset.path} are "
-            f"counterfactual: values learn from them, but {imitator} imitates them as well, whose "
-            "actions nobody took. The dataset that data_tools.relabel was given has none.",
+            "counterfactual, with actions that nobody took: values learn from them, but "
+            f"{imitator} imitates them too. The dataset that data_tools.relabel was given has "
+            "none.",
             file=sys.stderr,
         )
 

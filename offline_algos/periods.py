@@ -215,7 +215,7 @@ def whole_range(
     times, begin, finish = _rows_between(environment, first, last)
     if finish - begin < FEWEST_STEPS:
         left = f"{max(finish - begin, 0)} decisions are left to test on"
-        raise PeriodError(_too_few(environment, left, words))
+        raise PeriodError(_too_few(environment, left, words, "an earlier --test-start, "))
     return _period(times, begin, finish)
 
 
@@ -246,12 +246,12 @@ def _rows_between(
     return times, max(low, _at_or_after(times, first)), min(high, end)
 
 
-def _too_few(environment: VectorTradeEnv, left: str, words: Words) -> str:
+def _too_few(environment: VectorTradeEnv, left: str, words: Words, other: str = "") -> str:
     high = environment.decision_range[1]
     end = _text(pd.Timestamp(environment.decision_times[high], tz="UTC"))
     return (
         f"{left}, in a market that ends {end}: too few, with the embargoes of the longest window. "
-        f"Pass --test-market FILE with later data, or {words.remedy}."
+        f"Pass {other}--test-market FILE with later data, or {words.remedy}."
     )
 
 

@@ -74,7 +74,7 @@ def branched(dataset_file, continuous_file, tmp_path_factory):
 @pytest.mark.parametrize(
     ("name", "flags", "imitator"),
     [
-        ("atari_style_bcq", [], "what says which actions are likely imitates"),
+        ("atari_style_bcq", [], "the model of which actions are likely imitates"),
         ("d4rl_style_bcq", [], "the autoencoder that proposes actions imitates"),
         ("d4rl_style_td3_bc", [], "the term that stays near the data's actions imitates"),
         ("d4rl_style_cql", ["--cloning-steps", "5"], "--cloning-steps 5 imitates"),

@@ -188,6 +188,8 @@ def test_with_too_little_before_a_test_nothing_is_split_off(seen, start):
 def test_too_little_to_test_on_says_what_to_do():
     environment, last = whole(), utc("2020-01-05 04:00")
     for cut in (split_before, lambda made, _, *span: whole_range(made, *span)):
-        with pytest.raises(PeriodError, match=r"^9 decisions are left to test on.*--test-market"):
+        with pytest.raises(
+            PeriodError, match=r"^9 decisions are left.*earlier --test-start, --test-"
+        ):
             cut(environment, COLLECTED, utc("2020-01-05 03:15"), last)
     assert whole_range(environment, utc("2020-01-05 03:10"), last).steps == 10
