@@ -40,6 +40,7 @@ class Run(NamedTuple):
         online: Whether steps are those of the environment; else gradient steps.
         behaviour: Mean return of the dataset's episodes, None where that is no such return.
         directory: Where it was found.
+        data: The dataset's file name without its ending, "" where that is not known (yet).
     """
 
     task: str
@@ -49,6 +50,7 @@ class Run(NamedTuple):
     online: bool
     behaviour: float | None
     directory: Path
+    data: str = ""
 
 
 class Curve(NamedTuple):
@@ -62,7 +64,10 @@ class Curve(NamedTuple):
 
 
 def find_runs(folder: Path) -> list[Run]:
-    """Every run below a folder; of several with the same task, method and seed the newest.
+    """Every run below a folder; of several with the same task, method, data and seed the newest.
+
+    Where a method learned from several datasets of a task, each is a method of its own here: "cql
+    on expert".
 
     Runs that were not validated yet, and older ones, are named on standard error.
 
@@ -84,19 +89,32 @@ def find_runs(folder: Path) -> list[Run]:
             f"no run below {folder} has a seed: {found[0]} is not called seed<seed>-<time>. Leave "
             "runs' folders as training named them."
         )
-    runs: dict[tuple[str, str, int], Run] = {}
+    runs: dict[tuple[str, str, str, int], Run] = {}
     for directory in sorted(named, key=lambda path: path.name.partition("-")[2]):
         run = _read(directory, folder)
         if len(run.points) < 2:
             print(f"left out, not validated yet: {directory}", file=sys.stderr)
             continue
-        key = (run.task, run.method, run.seed)
+        key = (run.task, run.method, run.data, run.seed)
         if key in runs:
             print(f"left out, newer with that seed: {runs[key].directory}", file=sys.stderr)
         runs[key] = run
     if not runs:
         raise ValueError(f"no run below {folder} was validated after its first epoch yet.")
-    return list(runs.values())
+    return _told_apart(list(runs.values()))
+
+
+def _told_apart(runs: list[Run]) -> list[Run]:
+    """The runs, with their data in the method's name where it has learned from several."""
+    data: dict[tuple[str, str], set[str]] = {}
+    for run in runs:
+        data.setdefault((run.task, run.method), set()).add(run.data)
+    return [
+        run._replace(method=f"{run.method} on {run.data or 'unknown data'}")
+        if len(data[run.task, run.method]) > 1
+        else run
+        for run in runs
+    ]
 
 
 def _seed(directory: Path) -> int | None:
@@ -125,6 +143,7 @@ def _read(directory: Path, folder: Path) -> Run:
         online=online,
         behaviour=result.get("behavior_return") if comparable else None,
         directory=directory,
+        data=Path((result.get("dataset") or {}).get("path", "")).stem,
     )
 
 

@@ -113,6 +113,18 @@ def test_the_newest_run_of_a_seed_and_what_is_left_out(tmp_path, capsys):
     assert "not validated yet" in error and "seed1-20260102" in error
 
 
+def test_a_method_on_several_datasets_is_several(tmp_path):
+    for number, data in enumerate(("expert", "medium", "expert")):
+        folder = tmp_path / f"T/il/seed0-2026010{number + 1}-000000"
+        write_progress(folder, [0.0, float(number)])
+        write_result(folder, method="il", task="T", dataset={"path": f"/x/{data}.hdf5"})
+        other = tmp_path / f"T/cql/seed{number}-20260101-000000"
+        write_progress(other, [0.0, 1.0])
+        write_result(other, method="cql", task="T", dataset={"path": "/x/medium.hdf5"})
+    last = {run.method: run.points[-1][1] for run in find_runs(tmp_path)}
+    assert last == {"il on medium": 1.0, "il on expert": 2.0, "cql": 1.0}
+
+
 def run_of(*points, seed=0, **more):
     made = {"task": "T", "method": "il", "online": False, "behaviour": None, "directory": None}
     return Run(seed=seed, points=list(points), **(made | more))
