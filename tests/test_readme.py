@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
 import subprocess
@@ -10,6 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
+
+from tests.forked import Interpreter
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
@@ -56,25 +57,23 @@ def test_shell_blocks_from_a_market_to_a_score(tmp_path):
     folder.mkdir()
     for script in (ROOT / "offline_algos").glob("*_style_*.py"):
         (folder / script.name).write_text(script.read_text())
-    here, run = tmp_path, 0
-    for command in commands():
-        words = shlex.split(command)
-        if words[0] == "cd":
-            here = tmp_path / words[1]
-            continue
-        if "pip" in words or "pytest" in words or "benchmarks.quickstart" in words:
-            continue
-        # as a shell would
-        words = [str(next(here.glob(word))) if "*" in word else word for word in words]
-        for name, quick in QUICK.items():
-            words += quick if name in command else []
-        environment = os.environ | {"PYTHONPATH": str(ROOT)}
-        done = subprocess.run(
-            [sys.executable, *words[1:]], cwd=here, env=environment, capture_output=True, text=True
-        )
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-        run += 1
-    assert run >= 7
+    here, ran = tmp_path, 0
+    with Interpreter(tmp_path, ROOT) as python:
+        for command in commands():
+            words = shlex.split(command)
+            if words[0] == "cd":
+                here = tmp_path / words[1]
+                continue
+            if "pip" in words or "pytest" in words or "benchmarks.quickstart" in words:
+                continue
+            # as a shell would
+            words = [str(next(here.glob(word))) if "*" in word else word for word in words]
+            for name, quick in QUICK.items():
+                words += quick if name in command else []
+            done = python.run(words[1:], here)
+            assert done.returncode == 0, f"{command}\n{done.stderr}"
+            ran += 1
+    assert ran >= 7
     assert list(folder.rglob("result.json")) and list(folder.rglob("evaluation.json"))
 
 

@@ -110,7 +110,8 @@ def test_the_same_seed_gives_the_same_weights(name, dataset_file, continuous_fil
     data, digests = continuous_file if name.startswith("d4rl") else dataset_file, []
     for seed in (3, 3, 4):
         folder = tmp_path / str(len(digests))
-        assert scripts.run(name, data, folder, "--seed", str(seed), "--epoch", "1") == 0
+        flags = ["--seed", str(seed), "--epoch", "1", *scripts.SOON]
+        assert scripts.run(name, data, folder, *flags) == 0
         (path,) = results(folder)
         state = scripts.weights(path.parent / "last.pth")
         digests.append(hashlib.sha256(b"".join(v.numpy().tobytes() for v in state.values())))
