@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 
-from tests.forked import Interpreter
-
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text()
 
@@ -51,39 +49,33 @@ def test_python_block(code, tmp_path):
     assert done.stdout
 
 
-def test_shell_blocks_from_a_market_to_a_score(tmp_path):
+def test_shell_blocks_from_a_market_to_a_score(tmp_path, python):
     """Runs the collect, describe and training commands as they stand, but for their sizes."""
     folder = tmp_path / "offline_algos"
     folder.mkdir()
     for script in (ROOT / "offline_algos").glob("*_style_*.py"):
         (folder / script.name).write_text(script.read_text())
     here, ran = tmp_path, 0
-    with Interpreter(tmp_path, ROOT) as python:
-        for command in commands():
-            words = shlex.split(command)
-            if words[0] == "cd":
-                here = tmp_path / words[1]
-                continue
-            if "pip" in words or "pytest" in words or "benchmarks.quickstart" in words:
-                continue
-            # as a shell would
-            words = [str(next(here.glob(word))) if "*" in word else word for word in words]
-            for name, quick in QUICK.items():
-                words += quick if name in command else []
-            done = python.run(words[1:], here)
-            assert done.returncode == 0, f"{command}\n{done.stderr}"
-            ran += 1
+    for command in commands():
+        words = shlex.split(command)
+        if words[0] == "cd":
+            here = tmp_path / words[1]
+            continue
+        if "pip" in words or "pytest" in words or "benchmarks.quickstart" in words:
+            continue
+        # as a shell would
+        words = [str(next(here.glob(word))) if "*" in word else word for word in words]
+        for name, quick in QUICK.items():
+            words += quick if name in command else []
+        done = python.run(words[1:], here)
+        assert done.returncode == 0, f"{command}\n{done.stderr}"
+        ran += 1
     assert ran >= 7
     assert list(folder.rglob("result.json")) and list(folder.rglob("evaluation.json"))
 
 
-def test_tables_are_those_of_the_results():
-    done = subprocess.run(
-        [sys.executable, "-m", "benchmarks.report", "--check"],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
+def test_tables_are_those_of_the_results(python):
+    done = python.run(["-m", "benchmarks.report", "--check"], ROOT)
     assert done.returncode == 0, done.stderr
 
 
