@@ -1,10 +1,14 @@
-"""The suite's commands run in this process, so that a test does not import torch seven times."""
+"""Commands and cells run in this process, so that a test does not import torch seven times."""
 
 from __future__ import annotations
 
 import contextlib
 import importlib
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
+
+from benchmarks.scores_engine import Outcome
 
 
 class Finished:
@@ -49,3 +53,15 @@ class InProcess:
             contextlib.redirect_stderr(stream),
         ):
             return Finished(importlib.import_module(words[0]).main(words[1:]))
+
+
+def run_here(
+    work: Callable[[Any], None], jobs: Sequence[Any], *, say: Callable[[str, str], object], **_: Any
+) -> Outcome:
+    """As `scores_engine.run_jobs`, one after the other, where no job is to fail."""
+    outcome = Outcome()
+    for job in jobs:
+        work(job)
+        outcome.done.append(job.name)
+        say(job.name, "done")
+    return outcome

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import functools
 import json
 
 import numpy as np
 import pytest
 
-from benchmarks import scores, scores_cell, scores_config, scores_tables
+from benchmarks import scores, scores_cell, scores_config, scores_sweeps, scores_tables
 from benchmarks.machine import describe_machine
 from benchmarks.scores_cell import Cell, growth
 from benchmarks.scores_config import ScoreTask, Suite
 from benchmarks.scores_references import references
 from benchmarks.scores_result import gather
 from benchmarks.suite_config import market_tasks, quickened
+from benchmarks.suite_run import Maker
+from tests.benchmarks.in_process import InProcess, run_here
 from tests.offline_algos import samples
 
 ENV = ('time_frames=["1min","5min"]', "window_sizes=[4,6]", "execute_on=5min")
@@ -35,6 +38,7 @@ def place(tmp_path_factory):
     patch.setitem(scores_config.TASKS, NAME, task)
     patch.setitem(scores_config.SUITES, "quick", suite)
     patch.setattr(ScoreTask, "words", lambda self, method: (*TINY, "--threads", "1"))
+    patch.setattr(scores, "Maker", functools.partial(Maker, launch=InProcess()))
     yield folder
     patch.undo()
 
@@ -45,7 +49,11 @@ def run(folder, *flags):
 
 @pytest.fixture(scope="module")
 def made(place):
-    assert run(place, "--jobs", "2") == 0
+    """All in this process; what is run again below has processes of its own, and must give this."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (scores, scores_sweeps):
+            patch.setattr(module, "run_jobs", run_here)
+        assert run(place, "--jobs", "2") == 0
     return place / "made"
 
 
@@ -166,13 +174,18 @@ def test_controls_are_walked_once(made):
 
 
 def test_a_cell_that_fails_is_told_and_the_others_are_kept(made, monkeypatch, capsys):
-    words = lambda self, method: ("--lr", "0" if method == "il" else "1e-3", *TINY)  # noqa: E731
+    before = {path: path.stat().st_mtime_ns for path in cells(made)}
+    lost = made / f"cells/{NAME}/random-300/crr/seed0.json"
+    lost.unlink()
+    words = lambda self, method: (*TINY, "--threads", "1", *("--lr", "0") * (method == "il"))  # noqa: E731
     monkeypatch.setattr(ScoreTask, "words", words)
     assert run(made.parent, "--seeds", "1", "--jobs", "2") == 1
     said = capsys.readouterr().err
     assert f"{NAME}/random-300/il/seed0: exit code" in said
     log = (made / "logs" / NAME / "random-300/il/seed0.txt").read_text()
     assert "--lr" in log
+    after = {path: path.stat().st_mtime_ns for path in cells(made)}
+    assert {path for path in before if after[path] != before[path]} == {lost}
 
 
 def test_a_dry_run_makes_nothing(place, tmp_path, capsys):

@@ -7,12 +7,21 @@ import json
 
 import pytest
 
-from benchmarks import scores, scores_config, scores_market
+from benchmarks import (
+    scores,
+    scores_config,
+    scores_fqe,
+    scores_market,
+    scores_stages,
+    scores_sweeps,
+)
 from benchmarks.machine import RESULTS
 from benchmarks.scores_config import TASKS, ScoreTask, Suite
+from benchmarks.scores_fqe import fqe
 from benchmarks.suite_config import market_tasks, quickened
 from benchmarks.suite_run import Maker
-from tests.benchmarks.in_process import InProcess
+from offline_algos.fitted_q import Settings
+from tests.benchmarks.in_process import InProcess, run_here
 from tests.offline_algos import samples
 
 ENV = ('time_frames=["1min","5min"]', "window_sizes=[4,6]", "execute_on=5min")
@@ -51,6 +60,10 @@ def test_results_are_the_user_s(market, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(scores_market, "market_tasks", quick)
     monkeypatch.setattr(ScoreTask, "words", lambda self, method: (*TINY, "--threads", "1"))
     monkeypatch.setattr(scores, "Maker", functools.partial(Maker, launch=InProcess()))
+    for module in (scores, scores_sweeps, scores_fqe):
+        monkeypatch.setattr(module, "run_jobs", run_here)
+    short = Settings(gamma=0.5, updates=20, batch_size=16, hidden_sizes=(8,), fits=2)
+    monkeypatch.setattr(scores_stages, "fqe", functools.partial(fqe, settings=short))
     suite = Suite(("martingale-levels",), ("random",), (300,), 1, methods=("il",))
     monkeypatch.setitem(scores_config.SUITES, "quick", suite)
     before = {path.name: path.read_bytes() for path in RESULTS.iterdir()}
@@ -59,6 +72,7 @@ def test_results_are_the_user_s(market, tmp_path, monkeypatch, capsys):
     assert str(path) in capsys.readouterr().out
     found = json.loads(path.read_text())
     assert set(found["tasks"]) == {LEVELS} and set(found["rows"]) == {f"{LEVELS}/random-300/il"}
+    assert set(found["fqe"]["datasets"]) == {f"{LEVELS}/random-300"} and not found["missing"]
     assert found["tasks"][LEVELS]["market"] == found["own_market"]["content_hash"]
     assert found["own_market"]["environment"]["window_sizes"] == [4, 6]
     assert str(tmp_path) not in path.read_text()

@@ -22,7 +22,9 @@ ROLLOUT = Path(__file__).with_name("mixed_rollout.py")
 
 def run(*arguments, package=PACKAGE, check=True, **environment):
     """Run this Python on a script, with a package directory in front of the path."""
+    kept = {"NUMBA_CACHE_DIR": os.environ.get("NUMBA_CACHE_DIR")}  # what is compiled already
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("NUMBA")}
+    inherited |= {name: value for name, value in kept.items() if value}
     paths = os.pathsep.join((str(Path(package).parent), str(ROOT)))
     return subprocess.run(
         [sys.executable, *map(str, arguments)],

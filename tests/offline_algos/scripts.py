@@ -26,6 +26,9 @@ DISCRETE = [name.removeprefix("atari_style_") for name in FOUND if name.startswi
 CONTINUOUS = [name.removeprefix("d4rl_style_") for name in FOUND if name.startswith("d4rl")]
 NAMES = [f"atari_style_{name}" for name in DISCRETE] + [f"d4rl_style_{name}" for name in CONTINUOUS]
 TINY = ["--epoch", "2", "--update-per-epoch", "20", "--batch-size", "32", "--hidden-sizes", "8"]
+# Ends the test two hours after validation, on the market of conftest.py: for runs of which the
+# training is looked at. Walks over all of it would take most of their time.
+SOON = ["--test-end", "2020-01-04T02:00"]
 # what makes a method small
 SMALL: dict[str, list[str]] = {
     "dt": ["--context-length", "4", "--num-layers", "1", "--embedding-size", "16"],

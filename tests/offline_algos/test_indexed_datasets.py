@@ -21,7 +21,7 @@ def test_the_weights_are_the_same_bits(
     made = []
     for dataset in (full, to_indexed(full, tmp_path / "indexed.hdf5")):
         logdir = tmp_path / dataset.stem
-        assert scripts.run(name, dataset, logdir, "--seed", "3") == 0
+        assert scripts.run(name, dataset, logdir, "--seed", "3", *scripts.SOON) == 0
         folder, result = scripts.only_result(logdir)
         made.append((scripts.weights(folder / "policy.pth"), result["test"]))
     (left, scores), (right, others) = made

@@ -24,7 +24,7 @@ def test_half_and_half_is_the_whole(name, dataset_file, continuous_file, tmp_pat
     """The first half is stopped in the middle of its second epoch: that epoch is done again."""
     data = dataset_of(name, dataset_file, continuous_file)
     whole, halves = tmp_path / "whole", tmp_path / "halves"
-    flags = ["--epoch", "3", "--update-per-epoch", "12"]
+    flags = ["--epoch", "3", "--update-per-epoch", "12", *scripts.SOON]
     assert scripts.run(name, data, whole, *flags) == 0
     with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
         seen = TrainingLog.log_update_data
@@ -116,7 +116,7 @@ def test_an_ended_run_is_made_longer(name, dataset_file, continuous_file, tmp_pa
     """With a larger --epoch, and it is the run that was as long from the beginning."""
     data = dataset_of(name, dataset_file, continuous_file)
     whole, longer = tmp_path / "whole", tmp_path / "longer"
-    short = ["--update-per-epoch", "12", "--logger", "csv", "--epoch"]
+    short = ["--update-per-epoch", "12", "--logger", "csv", *scripts.SOON, "--epoch"]
     assert scripts.run(name, data, whole, *short, "3") == 0
     assert scripts.run(name, data, longer, *short, "1") == 0
     assert scripts.run(name, data, longer, *short, "3", "--resume") == 0

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -110,7 +108,8 @@ def test_the_same_seed_gives_the_same_weights(name, dataset_file, continuous_fil
     data, digests = continuous_file if name.startswith("d4rl") else dataset_file, []
     for seed in (3, 3, 4):
         folder = tmp_path / str(len(digests))
-        assert scripts.run(name, data, folder, "--seed", str(seed), "--epoch", "1") == 0
+        flags = ["--seed", str(seed), "--epoch", "1", *scripts.SOON]
+        assert scripts.run(name, data, folder, *flags) == 0
         (path,) = results(folder)
         state = scripts.weights(path.parent / "last.pth")
         digests.append(hashlib.sha256(b"".join(v.numpy().tobytes() for v in state.values())))
@@ -300,11 +299,8 @@ def test_ctrl_c_saves_the_last_weights(dataset_file, tmp_path, capsys, monkeypat
     assert "interrupted" in error and str(directory / "last.pth") in error
 
 
-def test_run_as_a_file_and_as_a_module(dataset_file):
+def test_run_as_a_file_and_as_a_module(python):
     folder = Path(offline_algos.__file__).parent
     for command in (["atari_style_il.py"], ["-m", "offline_algos.atari_style_il"]):
-        made = subprocess.run(
-            [sys.executable, *command, "--load_buffer_name=none_such.hdf5"],
-            cwd=folder, capture_output=True, text=True, check=False,
-        )  # fmt: skip
+        made = python.run([*command, "--load_buffer_name=none_such.hdf5"], folder)
         assert made.returncode == 2 and made.stderr.startswith("error: none_such.hdf5")
