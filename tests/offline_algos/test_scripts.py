@@ -5,6 +5,8 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -299,8 +301,11 @@ def test_ctrl_c_saves_the_last_weights(dataset_file, tmp_path, capsys, monkeypat
     assert "interrupted" in error and str(directory / "last.pth") in error
 
 
-def test_run_as_a_file_and_as_a_module(python):
+def test_run_as_a_file_and_as_a_module(dataset_file):
     folder = Path(offline_algos.__file__).parent
     for command in (["atari_style_il.py"], ["-m", "offline_algos.atari_style_il"]):
-        made = python.run([*command, "--load_buffer_name=none_such.hdf5"], folder)
+        made = subprocess.run(
+            [sys.executable, *command, "--load_buffer_name=none_such.hdf5"],
+            cwd=folder, capture_output=True, text=True, check=False,
+        )  # fmt: skip
         assert made.returncode == 2 and made.stderr.startswith("error: none_such.hdf5")
