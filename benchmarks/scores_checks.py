@@ -97,8 +97,17 @@ def checks(
         recovery_check(task, rows, wanted) for task, wanted in RECOVERING.items() if task in paths
     ]
     made += [stability_check(task, rows) for task in paths if FAIR not in task]
-    made += [overall_stability(methods), _missing_check(missing)]
+    made += [overall_stability(methods), _missing_check("every cell was run", missing)]
     return [check for check in made if check is not None]
+
+
+def stages_check(missing: Sequence[str]) -> Check:
+    """Whether the stages after the cells are whole.
+
+    Args:
+        missing: Names of their jobs that are not done.
+    """
+    return _missing_check("every job of the later stages was done", missing)
 
 
 def failed(found: Iterable[Check]) -> list[str]:
@@ -250,8 +259,8 @@ def _optimum_check(
     return as_check(f"{task}: nothing beats the computed optimum", text, verdict)
 
 
-def _missing_check(missing: Sequence[str]) -> Check:
+def _missing_check(what: str, missing: Sequence[str]) -> Check:
     if not missing:
-        return as_check("every cell was run", "none is missing", HOLDS)
+        return as_check(what, "none is missing", HOLDS)
     few = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
-    return as_check("every cell was run", f"{len(missing)} missing: {few}", "incomplete")
+    return as_check(what, f"{len(missing)} missing: {few}", "incomplete")
