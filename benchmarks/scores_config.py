@@ -157,7 +157,7 @@ SUITES = {
     ),
     "small": Suite(
         (EASY, EASY_CONTINUOUS, MARTINGALE), THREE, (100_000,), seeds=5,
-        ablation=(EASY, "medium"), swept=SWEPT, asked=ASKED, judged=JUDGED[:1],
+        ablation=(EASY, "medium"), swept=SWEPT, asked=ASKED, judged=JUDGED,
         extra=BRACKETED, folds=((EASY, "random"), 3),
     ),
     "full": Suite(

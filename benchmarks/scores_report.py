@@ -1,4 +1,4 @@
-"""The README's tables of results/scores-*.json: those of a suite in four parts."""
+"""The README's tables of results/scores-*.json: those of a suite or an example in four parts."""
 
 from __future__ import annotations
 
@@ -34,11 +34,17 @@ def part(name: str, result: dict[str, Any]) -> str:
     return "\n\n".join(chosen) or "None in this suite."
 
 
-TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
-    f"scores-{suite}{name}": (f"scores-{suite}", partial(part, name))
-    for suite in SUITES
-    for name in PARTS
-}
 COMMANDS = {f"scores-{suite}": f"benchmarks.scores --suite {suite}" for suite in SUITES}
-# The small suite's tables must be shown, the others' may.
-UNSHOWN = frozenset(name for name in TABLES if not name.startswith("scores-small"))
+# A user's market as an example. Its bars are not part of the project: who has them writes the
+# result into a folder of his own, from where it is copied.
+EXAMPLE = "scores-btcusdt"
+COMMANDS[EXAMPLE] = (
+    "benchmarks.scores --suite small --tasks market-levels --market btcusdt "
+    '--market-env execute_on=1hour --market-env \'time_frames=["15min","1hour"]\' '
+    "--market-env 'window_sizes=[16,16]' --folder mine"
+)
+TABLES: dict[str, tuple[str, Callable[[dict[str, Any]], str]]] = {
+    f"{result}{name}": (result, partial(part, name)) for result in COMMANDS for name in PARTS
+}
+SHOWN = ("scores-small", EXAMPLE)  # the others may be
+UNSHOWN = frozenset(name for name in TABLES if not name.startswith(SHOWN))

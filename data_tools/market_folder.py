@@ -1,16 +1,16 @@
-"""One market in a folder of files by date: LEAN's, one a day, or the archive's of the exchange."""
+"""One market in a folder of files by date: LEAN's, one a day, or others' by day, month or year."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
 
-from data_tools.market_text import printable
+from data_tools.market_text import DATE_BEHIND, printable
 from gym_trade import MarketDataError
 
 _DATED = (
     re.compile(r"(?P<date>\d{8})_(?P<series>[^.]+)\.[a-z.]+", re.IGNORECASE),
-    re.compile(r"(?P<series>.+)-(?P<date>\d{4}-\d{2}(?:-\d{2})?)\.[a-z.]+", re.IGNORECASE),
+    re.compile(rf"(?P<series>.+){DATE_BEHIND}\.[a-z.]+", re.IGNORECASE),
 )
 # LEAN keeps several kinds of one market's bars side by side. The first that is there is read.
 _LEAN_KINDS = ("trade", "quote")

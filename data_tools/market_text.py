@@ -17,10 +17,11 @@ from gym_trade import MarketDataError
 _CONTROLS = bytes({*range(32), 127} - set(b"\t\n\r"))  # some readers end or strip a cell at these
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 # One market may be spread over files that differ in their date: LEAN's come first in the name, the
-# archive's of the exchange last.
+# archive's of the exchange, and what people cut by the year, last.
+DATE_BEHIND = r"[-_](?P<date>(?:19|20)\d{2}(?:-\d{2}(?:-\d{2})?)?)"
 _DATED = (
     re.compile(r"(?P<date>\d{8})_(?P<rest>.+)"),
-    re.compile(r"(?P<rest>.+)-(?P<date>\d{4}-\d{2}(?:-\d{2})?)\.csv", re.IGNORECASE),
+    re.compile(rf"(?P<rest>.+){DATE_BEHIND}\.csv", re.IGNORECASE),
 )
 
 

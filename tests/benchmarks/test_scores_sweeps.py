@@ -221,7 +221,7 @@ def test_tables(place):
 def test_suites_sweep_what_they_have(suite):
     made = scores_config.SUITES[suite]
     for name, kind in (*made.swept, *made.asked):
-        assert name in made.tasks and kind in made.kinds
+        assert kind in made.kinds_of_tasks[name]
     assert 0 < made.swept_seeds
 
 

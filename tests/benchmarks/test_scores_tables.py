@@ -177,16 +177,17 @@ def test_suites_that_were_not_run_say_how(tmp_path):
         report.made_from(source, make, tmp_path)
 
 
-def test_only_the_small_suite_must_be_shown(result, tmp_path):
-    assert set(scores_report.UNSHOWN) & {"scores-small", "scores-full"} == {"scores-full"}
+def test_only_the_small_suite_and_the_example_must_be_shown(result, tmp_path):
+    shown = {"scores-small", "scores-full", scores_report.EXAMPLE} - scores_report.UNSHOWN
+    assert shown == {"scores-small", scores_report.EXAMPLE}
     write_result("scores-full", result, tmp_path)
     others = {name for name in report.TABLES if not name.startswith("scores-")}
     kept = {name: report.TABLES.pop(name) for name in others}
     try:
         marks = "".join(
             f"<!-- table: {name} -->\n<!-- end: {name} -->\n"
-            for name in ("scores-full", "scores-small", *(
-                f"scores-small{part}" for part in scores_report.PARTS if part
+            for name in ("scores-full", *(
+                f"{source}{part}" for source in scores_report.SHOWN for part in scores_report.PARTS
             ))
         )  # fmt: skip
         text = report.render(marks, tmp_path)

@@ -98,6 +98,16 @@ def test_commands_take_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert describe([str(tmp_path / "a.hdf5")]) == 0
 
 
+@pytest.mark.parametrize("separator", ["-", "_"])
+def test_files_by_the_year(tmp_path: Path, separator: str) -> None:
+    bars = BARS.set_axis(pd.date_range("2023-12-30", periods=96, freq="h", name="timestamp"))
+    for year, part in bars.groupby(bars.index.year):
+        part.to_csv(tmp_path / f"eur_usd_1h{separator}{year}.csv.gz")
+    same(read(tmp_path)[0], bars)
+    bars.to_csv(tmp_path / f"eur_usd_1h{separator}9999.csv.gz")  # a number, but no date of bars
+    refused(tmp_path, "not one market by dates")
+
+
 def test_files_that_overlap(tmp_path: Path) -> None:
     archive_folder(tmp_path)
     shared = BARS.set_axis(pd.date_range("2024-12-31", periods=96, freq="h", name="timestamp"))[:24]
