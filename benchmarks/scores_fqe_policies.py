@@ -10,7 +10,7 @@ from typing import Any
 
 from benchmarks.scores_cell import Cell, Work
 from benchmarks.scores_engine import digest_of
-from benchmarks.scores_result import mean_growth
+from benchmarks.scores_scale import mean_growth
 from offline_algos.checkpoint import load_policy
 from offline_algos.fitted_q import Settings, refuse_memory
 

@@ -12,7 +12,8 @@ from benchmarks import scores_cell
 from benchmarks.scores_behaviours import behaviours
 from benchmarks.scores_cell import Cell, Work, on_every_decision
 from benchmarks.scores_references import open_judged, references
-from benchmarks.scores_result import ends, gather
+from benchmarks.scores_result import gather
+from benchmarks.scores_scale import ends
 from benchmarks.scores_walks import PolicyAtFees
 from data_tools.collect import collect
 from offline_algos.report import CHECKPOINTS, CURVES
