@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 def test_collecting_workers_end_with_a_command_that_is_killed(tmp_path: Path) -> None:
     market = write_market(tmp_path / "wild.csv")
-    rows = ["--buffer-size", "100000000", "--episode-steps", "30", "--env", "window_sizes=6"]
+    rows = ["--buffer-size", "5000000", "--episode-steps", "30", "--env", "window_sizes=6"]
     command = ["--market", market, *rows, "--shards", "2", "--jobs", "2"]
 
     def wait_for(partial: int) -> None:
