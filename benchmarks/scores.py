@@ -207,6 +207,8 @@ def main(argv: list[str] | None = None) -> int:
         result["checks"].append(stages_check(result["missing_jobs"]))
         lacking = missing_text(result)
         failed = bool(lacking)
+        if failed:
+            say(f"{lacking}: the logs below {folder} say why; the same command tries again")
         result["curves"] = equity_curves(works, controls)
         for title, text in scores_tables(result).items():
             print(f"\n{title}\n\n{text}")

@@ -226,10 +226,11 @@ def test_jobs_of_later_stages_are_told_apart_from_cells(made, monkeypatch, capsy
         away.rename(checkpoint)
         lost.write_text(answer)
     said = capsys.readouterr()
+    assert "1 job of later stages is missing: the logs below" in said.err
     assert "1 job of later stages is missing: results are not written" in said.err
     assert "1 job of later stages is missing: these are" in said.out and "cell is" not in said.out
     assert "| every cell was run | none is missing | holds |" in said.out
-    name = f"costs: costs/{NAME}/random-300/il/seed0"
+    name = f"costs: {NAME}/random-300/il/seed0"
     line = f"| every job of the later stages was done | 1 missing: {name} | incomplete |"
     assert line in said.out and written == []
     assert scores.main(["--folder", str(made)]) == 0 and len(written) == 1
