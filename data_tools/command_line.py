@@ -18,6 +18,8 @@ BAD_INPUT = 2
 INTERRUPTED = 130
 # A full disk, a used-up quota, a file larger than is allowed.
 NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+# A file or a folder that may not be read or written.
+FORBIDDEN = (errno.EACCES, errno.EPERM, errno.EROFS)
 TERMINATIONS = early_interrupts.TERMINATIONS
 
 
@@ -69,7 +71,8 @@ def run(
         interrupted: What to say after Ctrl-C, where the exception itself does not.
 
     Returns:
-        0, or 2 after ``error: ...`` on stderr for bad input or a full disk, or 130 after Ctrl-C.
+        0, or 2 after ``error: ...`` on stderr for bad input, a full disk or a place that may not be
+        read or written, or 130 after Ctrl-C.
     """
     try:
         command()
@@ -85,10 +88,13 @@ def run(
         # would complain when it flushes at exit, so that goes nowhere.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        if error.errno not in NO_ROOM:
+        if error.errno not in (*NO_ROOM, *FORBIDDEN):
             raise
-        print(f"error: {error.filename or 'writing'}: {error.strerror}. Free some space and run "
-              "again.", file=sys.stderr)  # fmt: skip
+        remedy = "Free some space and run again."
+        if error.errno in FORBIDDEN:
+            remedy = "Change its permissions, or choose another place."
+        place = error.filename or "writing"
+        print(f"error: {place}: {error.strerror}. {remedy}", file=sys.stderr)
         return BAD_INPUT
     return 0
 

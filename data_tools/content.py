@@ -10,7 +10,7 @@ import h5py
 
 from data_tools.column_rows import DatasetError
 from data_tools.files import sha256, sha256_of_each
-from data_tools.flat_layout import open_file, parse_provenance
+from data_tools.flat_layout import open_file, parse_provenance, refuse_unreadable
 from data_tools.indexed_file import joins_shards
 from data_tools.shard_files import Shard, list_shards
 
@@ -56,6 +56,7 @@ def check_shards(path: str | os.PathLike[str]) -> None:
 
 def _shards(file: Path) -> list[Shard]:
     """The other files that hold a dataset's transitions; none of most."""
+    refuse_unreadable(file)
     if not h5py.is_hdf5(file):
         return []
     with open_file(file) as root:

@@ -20,7 +20,7 @@ import h5py
 from tqdm import tqdm
 
 from data_tools.command_line import ArgumentParser, run, terminate_cleanly
-from data_tools.flat_layout import DatasetError, open_file, open_flat
+from data_tools.flat_layout import DatasetError, open_file, open_flat, refuse_unreadable
 from data_tools.formats import (
     d3rlpy_file,
     d3rlpy_version_1,
@@ -83,6 +83,7 @@ def recognise(path: Path) -> str | None:
         if minari_folder.data_folder(path) is not None:
             return "minari"
         return "torchrl" if torchrl_folder.storage_folder(path) is not None else None
+    refuse_unreadable(path)
     if not h5py.is_hdf5(path):
         return "rlu" if rl_unplugged.recognise(path) else None
     with open_file(path) as root:

@@ -14,6 +14,7 @@ from data_tools.content import content_hash
 from data_tools.flat_layout import FlatDataset, read_rows, row_chunks
 from data_tools.indexed_layout import open_dataset
 from data_tools.observations import is_image
+from data_tools.stored_rows import COUNTERFACTUAL
 
 ACTION_BINS = 10
 
@@ -54,6 +55,8 @@ class DatasetReport:
         frames: What images are stored as, else None.
         has_next: Whether ``obs_next`` is stored.
         bad_numbers: NaN or infinite numbers in observations, rewards and actions.
+        counterfactual: Rows that are no episode's, which returns to `unfinished` leave out; 0 where
+            there are no others.
         sha256: Digest of the file.
     """
 
@@ -71,6 +74,7 @@ class DatasetReport:
     frames: str | None
     has_next: bool
     bad_numbers: int
+    counterfactual: int
     sha256: str
 
 
@@ -83,7 +87,11 @@ def report_dataset(path: Path) -> DatasetReport:
     """
     with open_dataset(path) as dataset:
         returns, lengths, unfinished = _episodes(dataset)
-        flags = {name: _count(dataset, name) for name in ("terminated", "truncated")}
+        walked = _walked(dataset)
+        if walked is not None:
+            whole = walked[np.cumsum(lengths) - 1]
+            returns, lengths = returns[whole], lengths[whole]
+        flags = {name: _count(dataset, name, walked) for name in ("terminated", "truncated")}
         actions, bad_actions = _actions(dataset)
         parts, bad_observations = _observation_statistics(dataset)
         bad = bad_actions + bad_observations + _bad_numbers(dataset, "rew")
@@ -105,6 +113,7 @@ def report_dataset(path: Path) -> DatasetReport:
         frames=frames,
         has_next=dataset.has_next,
         bad_numbers=bad,
+        counterfactual=0 if walked is None else int((~walked).sum()),
         sha256=digest,
     )
 
@@ -124,8 +133,9 @@ def _chunks(dataset: FlatDataset, name: str) -> Any:
         yield read_rows(column, start, stop)
 
 
-def _count(dataset: FlatDataset, name: str) -> int:
-    return sum(int(rows.sum()) for rows in _chunks(dataset, name))
+def _count(dataset: FlatDataset, name: str, kept: npt.NDArray[np.bool_] | None) -> int:
+    found = np.concatenate([np.asarray(rows, np.bool_) for rows in _chunks(dataset, name)])
+    return int(np.count_nonzero(found if kept is None else found & kept))
 
 
 def _bad_numbers(dataset: FlatDataset, name: str) -> int:
@@ -158,6 +168,18 @@ def _episodes(
         returns.append(np.array([carried_return]))
         lengths.append(np.array([carried_length]))
     return np.concatenate(returns), np.concatenate(lengths), carried_length > 0
+
+
+def _walked(dataset: FlatDataset) -> npt.NDArray[np.bool_] | None:
+    """Which rows were walked: those that are not counterfactual, each an episode of one step.
+
+    None: all of them, or none.
+    """
+    if COUNTERFACTUAL not in dataset.meta:
+        return None
+    marked = [np.asarray(rows, np.bool_) for rows in _chunks(dataset, COUNTERFACTUAL)]
+    walked: npt.NDArray[np.bool_] = ~np.concatenate(marked)
+    return walked if walked.any() and not walked.all() else None
 
 
 def _actions(dataset: FlatDataset) -> tuple[list[tuple[str, int]], int]:
@@ -232,71 +254,6 @@ def _observation_statistics(dataset: FlatDataset) -> tuple[list[PartStatistics],
         ranged = float(np.sqrt(variances.min())), float(np.sqrt(variances.max()))
         statistics.append(PartStatistics(key, float(means.mean()), spread, ranged))
     return statistics, bad
-
-
-def dataset_lines(report: DatasetReport) -> list[str]:
-    """The report as lines of text."""
-    returns, lengths = report.returns, report.lengths
-    lines = [
-        f"{report.path.name}: {report.kind}",
-        f"transitions  {report.transitions}",
-        f"episodes     {len(returns)}, {report.terminated} terminated, {report.truncated} truncated"
-        + (", the last one unfinished" if report.unfinished else ""),
-        f"lengths      mean {lengths.mean():.6g}, min {lengths.min()}, max {lengths.max()}",
-        f"returns      mean {returns.mean():.6g}, std {returns.std():.6g}, min "
-        f"{returns.min():.6g}, max {returns.max():.6g}",
-        "actions",
-    ]
-    for label, count in report.actions:
-        share = count / max(1, sum(number for _, number in report.actions))
-        lines.append(f"  {label:<24} {count:>12} {share:7.1%}")
-    lines.append("observation              mean           std   std of single elements")
-    for part in report.parts:
-        low, high = part.column_std
-        lines.append(
-            f"  {part.key:<20} {part.mean:>11.5g} {part.std:>13.5g}   {low:.4g} to {high:.4g}"
-        )
-    if report.frames is not None:
-        lines.append(f"frames       {report.frames}")
-    if not report.has_next:
-        lines.append(
-            "next         obs_next is not stored: the last one of a truncated episode is lost"
-        )
-    lines += _provenance_lines(report.provenance)
-    if report.bad_numbers:
-        lines.append(f"bad numbers  {report.bad_numbers} NaN or infinite; it cannot be trained on")
-    lines.append(f"sha256       {report.sha256}")
-    return lines
-
-
-def _provenance_lines(provenance: dict[str, Any] | None) -> list[str]:
-    if provenance is None:
-        return ["provenance   none: not written by data_tools.collect"]
-    seed, lanes, steps = (provenance.get(k, "?") for k in ("seed", "num_envs", "episode_steps"))
-    lines = [
-        f"task         {provenance['task']}",
-        f"policy       {policy_text(provenance['policy'])}",
-    ]
-    if "market" not in provenance:
-        return [*lines, f"collected    seed {seed}, {lanes} environments"]
-    market, span = provenance["market"], provenance["span"]
-    return [
-        *lines,
-        f"market       {market.get('path') or 'synthetic:' + market['name']}",
-        f"market hash  {market['content_hash']}",
-        f"span         {span['start']} to {span['end']}",
-        f"collected    seed {seed}, {lanes} lanes, {steps} steps an episode",
-    ]
-
-
-def policy_text(policy: dict[str, Any]) -> str:
-    """A policy's description in one line, such as "ma-cross(fast=12, slow=48) + flat"."""
-    texts = []
-    for member in policy.get("members") or [policy]:
-        named = [f"{k}={v}" for k, v in member.items() if k not in ("name", "epsilon")]
-        texts.append(member["name"] + (f"({', '.join(named)})" if named else ""))
-    noise = f", epsilon {policy['epsilon']:g}" if "epsilon" in policy else ""
-    return " + ".join(texts) + noise
 
 
 def example_episode(path: Path) -> dict[str, Any]:

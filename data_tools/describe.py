@@ -10,7 +10,8 @@ from typing import Any
 import h5py
 
 from data_tools.command_line import ArgumentParser, run, terminate_cleanly
-from data_tools.dataset_report import dataset_lines, report_dataset
+from data_tools.dataset_lines import dataset_lines
+from data_tools.dataset_report import report_dataset
 from data_tools.market_report import market_lines, report_market
 
 DATASET_SUFFIXES = (".hdf5", ".h5")

@@ -22,6 +22,7 @@ from data_tools.lane_writer import LaneWriter
 from data_tools.provenance import describe_episodes
 from data_tools.recording import episodes_text
 from data_tools.stored_rows import Rows, StoredRows, open_rows
+from data_tools.target_file import refuse_place
 from data_tools.training_span import takes_one_step
 from gym_trade import Market
 
@@ -204,7 +205,7 @@ def with_episodes(
 
 
 def check_target(target: Path, sources: Iterable[Path], overwrite: bool) -> None:
-    """Refuse a target that is a source, exists or has no folder, before any work.
+    """Refuse a target that is a source, exists or cannot be written, before any work.
 
     Raises:
         DatasetError: It is.
@@ -216,8 +217,7 @@ def check_target(target: Path, sources: Iterable[Path], overwrite: bool) -> None
         raise DatasetError(
             f"{target} exists. Choose another name, or pass --overwrite to replace it."
         )
-    if not target.parent.is_dir():
-        raise DatasetError(f"{target}: there is no folder {target.parent}. Make it first.")
+    refuse_place(target)
 
 
 @contextmanager

@@ -138,6 +138,16 @@ def _check_shards(file: Path, provenance: dict[str, Any] | None) -> None:
             shard.check(file, parse_provenance(shard.path, root), rows)
 
 
+def refuse_unreadable(file: Path) -> None:
+    """Refuse a file that is there and may not be read, of which HDF5 would say a line of its own.
+
+    Raises:
+        DatasetError: It is.
+    """
+    if file.exists() and not os.access(file, os.R_OK):
+        raise DatasetError(f"{file} cannot be read: permission denied. Change its permissions.")
+
+
 @contextmanager
 def open_file(file: Path) -> Iterator[h5py.File]:
     """Open any HDF5 file for reading.
@@ -149,6 +159,7 @@ def open_file(file: Path) -> Iterator[h5py.File]:
         raise DatasetError(f"{file} does not exist. Make a dataset with: {_HOW_TO_MAKE} {file}")
     if not file.is_file():
         raise DatasetError(f"{file} is not a file. Expected an HDF5 dataset.")
+    refuse_unreadable(file)
     try:
         if not h5py.is_hdf5(file):
             raise DatasetError(

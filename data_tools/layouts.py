@@ -58,7 +58,7 @@ def to_full(
     check_shards(path)
     with open_dataset(path, market=market, features=features) as dataset:
         if not isinstance(dataset, IndexedDataset):
-            raise DatasetError(f"{path} has the full layout already.")
+            raise DatasetError(_full_already(dataset))
         act = dataset.column("act")
         with FlatBufferWriter(
             target, size=dataset.size, num_lanes=1, observation_size=dataset.table.windows.width,
@@ -172,11 +172,18 @@ def _refuse_unfit(dataset: FlatDataset) -> None:
     """Refuse what an indexed file could not give back."""
     file, meta = dataset.path, dataset.meta
     if isinstance(dataset, IndexedDataset):
-        raise DatasetError(f"{file} has the indexed layout already.")
+        raise DatasetError(
+            f"{file} has the indexed layout already: there is nothing to do. --layout full stores "
+            "its observations."
+        )
+    if not (dataset.provenance or {}).get("market"):
+        raise DatasetError(
+            f"{file} names no market, so its observations are not known to be windows of one. The "
+            "indexed layout is for what data_tools.collect made on a market; keep the full one."
+        )
     groups = [name for name in meta if name != "info" and isinstance(meta[name], h5py.Group)]
     others = groups + [f"info/{name}" for name in meta.get("info", {})]
     faults = {
-        "has no provenance, which names its market": dataset.provenance is None,
         "stores no obs_next": not dataset.has_next,
         "stacks frames": dataset.stack_num != 1,
         "is a ring buffer that has wrapped, or is part-filled": (
@@ -189,7 +196,22 @@ def _refuse_unfit(dataset: FlatDataset) -> None:
     }
     for fault, found in faults.items():
         if found:
-            raise DatasetError(f"{file} {fault}: the indexed layout has no room for that.")
+            raise DatasetError(
+                f"{file} {fault}: the indexed layout has no room for that. Keep the full one."
+            )
+
+
+def _full_already(dataset: FlatDataset) -> str:
+    """What there is to be done with a file that stores its observations."""
+    if dataset.kind != FlatDataset.kind:
+        return (
+            f"{dataset.path} stores its observations already, in {dataset.kind}. To flatten it: "
+            f"python -m data_tools.convert {dataset.path} FLAT.hdf5"
+        )
+    return (
+        f"{dataset.path} has the full layout already: there is nothing to do. --layout indexed "
+        "leaves its windows out."
+    )
 
 
 def _actions(dataset: FlatDataset) -> int | None:

@@ -179,7 +179,10 @@ def open_tables(
     """
     facts = (provenance or {}).get("market")
     if provenance is None or facts is None:
-        raise DatasetError(f"{path} names no market, of which its observations could be windows.")
+        raise DatasetError(
+            f"{path} names no market, of which its observations could be windows: its provenance "
+            "is gone, or it is of a task without. Make it anew with data_tools.collect."
+        )
     config = provenance["config"]
     chosen = {name: config[name] for name in _WINDOW_ARGUMENTS if config.get(name) is not None}
     foreign = json.dumps(chosen.get("features"))

@@ -84,7 +84,7 @@ def merge(
             refuse_unlike(opened[0], other)
         for each in opened:
             each.scan()  # refuses contradicting flags before anything is written
-        about = describe_edit(opened, _join(opened), "merge")
+        about = _describe_merge(opened)
         rows = sum(each.size for each in opened)
         bar = stack.enter_context(progress_bar(rows, progress))
         widest = max(opened, key=lambda each: each.stored_action.itemsize)
@@ -142,6 +142,16 @@ def _kind(dtype: Any) -> str:
 def _shown(value: Any) -> str:
     text = value if isinstance(value, str) else json.dumps(value)
     return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - 3] + "..."
+
+
+def _describe_merge(sources: Sequence[StoredRows]) -> dict[str, Any] | None:
+    """As `describe_edit`; what the collections do not have in common is said of each source."""
+    about = describe_edit(sources, _join(sources), "merge")
+    if about is not None:
+        for made, source in zip(about[EDITED]["sources"], sources, strict=True):
+            known = source.provenance or {}
+            made |= {name: known[name] for name in _OF_ONE_COLLECTION if name in known}
+    return about
 
 
 def _join(sources: Sequence[StoredRows]) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from data_tools.command_line import FORBIDDEN
 from data_tools.flat_layout import DatasetError
 from data_tools.shard_folder import without_older_shards
 
@@ -81,21 +82,47 @@ class TargetFile:
 
     def explain(self, error: OSError) -> DatasetError:
         """One clear error for what the operating system reports."""
+        room = f"make room (it needs {_mebibytes(self._needed)}), or "
+        remedy = f"{'' if error.errno in FORBIDDEN else room}choose another folder"
         return DatasetError(
             f"{self.path} cannot be written: {error.strerror or error}. Nothing was left behind; "
-            f"make room (it needs {_mebibytes(self._needed)}), or choose another folder."
+            f"{remedy}."
         )
 
     def _check(self) -> None:
-        folder = self.path.parent
-        if not folder.is_dir():
-            raise DatasetError(f"{self.path}: there is no folder {folder}. Make it first.")
-        if self.path.is_dir():
-            raise DatasetError(f"{self.path} is a folder. Expected a file name.")
+        refuse_place(self.path)
         if self.path.exists() and not self._overwrite:
             raise DatasetError(
                 f"{self.path} exists. Choose another name, or pass --overwrite to replace it."
             )
+
+
+def refuse_place(path: Path) -> None:
+    """Refuse a target that no file can be put at.
+
+    Raises:
+        DatasetError: It is a folder or a device, or its folder is missing or may not be written.
+    """
+    if not path.parent.is_dir():
+        raise DatasetError(f"{path}: there is no folder {path.parent}. Make it first.")
+    if path.is_dir():
+        raise DatasetError(f"{path} is a folder. Expected a file name.")
+    if path.exists() and not path.is_file():  # a pipe or a device would be replaced by a file
+        raise DatasetError(f"{path} is no regular file. Expected a file name.")
+    refuse_read_only(path)
+
+
+def refuse_read_only(path: Path) -> None:
+    """Refuse a target whose folder may not be written.
+
+    Raises:
+        DatasetError: It may not.
+    """
+    if not os.access(path.parent, os.W_OK | os.X_OK):
+        raise DatasetError(
+            f"{path} cannot be written: its folder {path.parent} is read-only. Choose another "
+            "folder."
+        )
 
 
 def require_room(path: Path, rows: int, needed: int) -> None:

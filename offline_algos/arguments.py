@@ -196,9 +196,12 @@ def add_evaluation(parser: ArgumentParser, *, online: bool = False) -> None:
         help=f"a market file or synthetic:<kind> to evaluate on (default: {default_market})",
     )
     group.add_argument(
-        "--test-start", metavar="TIME", help="evaluate from here on (UTC): validation, then test"
+        "--test-start",
+        metavar="TIME",
+        help=f"the test begins here (UTC); what lies between the {span} span and here validates, "
+        "or where that is too little the first 30%% from here; with --eval-only nothing does",
     )
-    group.add_argument("--test-end", metavar="TIME", help="evaluate up to here (UTC)")
+    group.add_argument("--test-end", metavar="TIME", help="the test ends here (UTC)")
     group.add_argument(
         "--allow-overlap",
         action="store_true",

@@ -89,7 +89,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteBCQ, Actor]:
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train, validate after each epoch, test, and return what result.json holds."""
-    setup = preparation.prepare(args)
+    setup = preparation.prepare(args, imitator="the model of which actions are likely")
     algorithm, actor = build(args, setup)
     run = runner.start_run("bcq", args, setup)
     trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))

@@ -99,7 +99,11 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteCRR, Actor]:
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train, validate after each epoch, test, and return what result.json holds."""
-    setup = preparation.prepare(args)
+    setup = preparation.prepare(
+        args,
+        imitates=args.policy_improvement_mode == "all",
+        imitator="the policy, weighted by advantage,",
+    )
     algorithm, actor = build(args, setup)
     run = runner.start_run("crr", args, setup)
     trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))

@@ -91,7 +91,7 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[DiscreteIQL, Actor]:
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train, validate after each epoch, test, and return what result.json holds."""
-    setup = preparation.prepare(args)
+    setup = preparation.prepare(args, imitator="the policy, weighted by advantage,")
     algorithm, actor = build(args, setup)
     run = runner.start_run("iql", args, setup)
     trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))

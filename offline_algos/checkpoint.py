@@ -23,6 +23,7 @@ from offline_algos.normalisation import Normaliser
 
 FORMAT = "offline_algos policy"
 FORMAT_VERSION = 3
+BEST = "policy.pth"  # of a run's files, what stands for the run
 TRAINING_FORMAT = "offline_algos training state"  # what `resume` writes
 
 
@@ -160,17 +161,24 @@ class TrainedPolicy:
         return live.exposure(self.about, actions)
 
 
+def checkpoint_file(path: str | os.PathLike[str]) -> Path:
+    """The file of a checkpoint that is named by itself or by its run's directory."""
+    place = Path(path)
+    return place / BEST if place.is_dir() else place
+
+
 def load_policy(path: str | os.PathLike[str], device: str = "cpu") -> TrainedPolicy:
     """Open a checkpoint that a training script wrote.
 
     Args:
-        path: ``policy.pth`` or ``last.pth``. It is read with ``weights_only=True``, so a file from
-            elsewhere cannot run code.
+        path: ``policy.pth`` or ``last.pth``, or the directory of a run: its ``policy.pth``. It is
+            read with ``weights_only=True``, so a file from elsewhere cannot run code.
         device: Where the network is to live.
 
     Raises:
         CheckpointError: No such file, not one of ours, damaged, or of a newer version.
     """
+    path = checkpoint_file(path)
     if not os.path.isfile(path):
         raise CheckpointError(f"no checkpoint at {path}. Training writes policy.pth and last.pth.")
     try:

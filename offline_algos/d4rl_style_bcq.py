@@ -123,7 +123,9 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[BCQ, Actor]:
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train, validate after each epoch, test, and return what result.json holds."""
-    setup = preparation.prepare(args, continuous=True)
+    setup = preparation.prepare(
+        args, continuous=True, imitator="the autoencoder that proposes actions"
+    )
     algorithm, actor = build(args, setup)
     run = runner.start_run("bcq", args, setup)
     trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))

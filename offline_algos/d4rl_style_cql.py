@@ -178,7 +178,11 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[CQL, Actor]:
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train, validate after each epoch, test, and return what result.json holds."""
-    setup = preparation.prepare(args, continuous=True)
+    setup = preparation.prepare(
+        args,
+        continuous=True,
+        imitator=f"--cloning-steps {args.cloning_steps}" if args.cloning_steps else None,
+    )
     algorithm, actor = build(args, setup)
     run = runner.start_run("cql", args, setup)
     trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))

@@ -109,7 +109,12 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[CRR, Actor]:
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train, validate after each epoch, test, and return what result.json holds."""
-    setup = preparation.prepare(args, continuous=True)
+    setup = preparation.prepare(
+        args,
+        continuous=True,
+        imitates=args.policy_improvement_mode == "all",
+        imitator="the policy, weighted by advantage,",
+    )
     algorithm, actor = build(args, setup)
     run = runner.start_run("crr", args, setup)
     trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))

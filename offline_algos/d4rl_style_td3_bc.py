@@ -103,7 +103,12 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[TD3BC, Actor]:
 
 def train(args: argparse.Namespace) -> dict[str, Any]:
     """Train, validate after each epoch, test, and return what result.json holds."""
-    setup = preparation.prepare(args, continuous=True)
+    setup = preparation.prepare(
+        args,
+        continuous=True,
+        imitates=args.alpha == 0.0,
+        imitator="the term that stays near the data's actions",
+    )
     algorithm, actor = build(args, setup)
     run = runner.start_run("td3_bc", args, setup)
     trainer = algorithm.create_trainer(runner.trainer_params(args, setup, run, actor))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import math
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -181,6 +182,24 @@ def refuse_counterfactual(dataset: Dataset) -> None:
             f"{dataset.path} has {count} counterfactual transitions: values can be learned from "
             "them, imitation would copy actions that nobody took. Take the dataset that "
             "data_tools.relabel was given, or a method that learns values."
+        )
+
+
+def note_counterfactual(dataset: Dataset, imitator: str) -> None:
+    """Say on stderr that a part of a method that learns values imitates what nobody did.
+
+    Args:
+        dataset: Of those without counterfactual transitions nothing is said.
+        imitator: What that part is, for the message.
+    """
+    marked = counterfactual(dataset.buffer)
+    if marked.any():
+        print(
+            f"note: {int(marked.sum())} of {len(marked)} transitions of {dataset.path} are "
+            "counterfactual, with actions that nobody took: values learn from them, but "
+            f"{imitator} imitates them too. The dataset that data_tools.relabel was given has "
+            "none.",
+            file=sys.stderr,
         )
 
 

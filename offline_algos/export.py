@@ -35,7 +35,7 @@ import torch
 
 from data_tools import command_line
 from data_tools.files import replacing
-from offline_algos.checkpoint import TrainedPolicy, load_policy
+from offline_algos.checkpoint import TrainedPolicy, checkpoint_file, load_policy
 from offline_algos.stateless import Stateless, stateless
 
 SAME = "it acts as the policy does"
@@ -209,7 +209,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         0, 2 for bad input, 130 after Ctrl-C.
     """
     parser = command_line.ArgumentParser(prog="python -m offline_algos.export", description=__doc__)
-    parser.add_argument("checkpoint", type=Path, help="policy.pth or last.pth of a training run")
+    parser.add_argument(
+        "checkpoint", type=Path, help="policy.pth or last.pth of a training run, or its directory"
+    )
     parser.add_argument(
         "--onnx", type=Path, metavar="FILE", help=f"the ONNX model; needs {INSTALL}"
     )
@@ -220,9 +222,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         targets = [path for path in (flags.onnx, flags.torchscript) if path is not None]
         if not targets:
             parser.error("nothing to write: pass --onnx FILE, --torchscript FILE or both")
-        if len({path.resolve() for path in (flags.checkpoint, *targets)}) <= len(targets):
+        source = checkpoint_file(flags.checkpoint)
+        if len({path.resolve() for path in (source, *targets)}) <= len(targets):
             parser.error("the checkpoint and what is made of it need different names")
-        policy = load_policy(flags.checkpoint)
+        policy = load_policy(source)
         if flags.onnx is not None:
             checked = export_onnx(policy, flags.onnx)
             unchecked = f"not checked, which needs onnxruntime: {INSTALL}"

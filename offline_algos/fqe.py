@@ -33,7 +33,7 @@ def make_parser() -> command_line.ArgumentParser:
     """The flags of this command."""
     parser = command_line.ArgumentParser(prog="python -m offline_algos.fqe", description=__doc__)
     add = parser.add_argument
-    add("checkpoint", type=Path, help="policy.pth or last.pth of a training run")
+    add("checkpoint", type=Path, help="policy.pth or last.pth of a training run, or its directory")
     add("--load-buffer-name", required=True, metavar="FILE", help="the dataset, HDF5")
     add("--gamma", type=number(0.0, 1.0), help="discount (default: the policy's own, or 0.99)")
     add("--updates", type=whole(1), default=DEFAULT.updates, help="default %(default)s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -147,25 +148,75 @@ def split(
     Raises:
         PeriodError: Too little is left for either.
     """
-    low, high = environment.decision_range
-    times = environment.decision_times
-    begin = max(low, _at_or_after(times, first))
-    finish = min(
-        high, int(np.searchsorted(times, np.datetime64(last.tz_localize(None)), "right")) - 1
-    )
+    times, begin, finish = _rows_between(environment, first, last)
     middle = begin + int(VALIDATION_SHARE * (finish - begin))
     resume = finish
     if middle > begin:
         edge = pd.Timestamp(times[middle], tz="UTC")
         resume = _at_or_after(times, clear_of(environment.markets[0], environment.layout, edge))
     if min(middle - begin, finish - resume) < FEWEST_STEPS:
-        raise PeriodError(
-            f"{max(finish - begin, 0)} decisions are left to validate and test on, in a market "
-            f"that ends {_text(pd.Timestamp(times[high], tz='UTC'))}: too few, with the embargoes "
-            "of the longest window. Pass --test-market FILE with later data, or "
-            f"{words.remedy}."
-        )
+        left = f"{max(finish - begin, 0)} decisions are left to validate and test on"
+        raise PeriodError(_too_few(environment, left, words))
     return _period(times, begin, middle), _period(times, resume, finish)
+
+
+def split_before(
+    environment: VectorTradeEnv,
+    seen: Span | None,
+    first: pd.Timestamp,
+    last: pd.Timestamp,
+    words: Words = DATASET_WORDS,
+) -> tuple[Period, Period] | None:
+    """Test on all of a range, and validate on what lies before it, embargoes between them.
+
+    Args:
+        environment: One over the whole market.
+        seen: First decision and last mark of what is learned from: what lies behind it validates,
+            or in another market that ends before it, all of that.
+        first: Where the test begins.
+        last: Where it ends.
+        words: How messages call what is learned from.
+
+    Returns:
+        Validation and test; None where too little lies before the test, or it is not known which
+        of it has been learned from: then `split` cuts the range itself.
+
+    Raises:
+        PeriodError: Too little is left to test on.
+    """
+    if seen is None or seen[0] < first < seen[1]:
+        return None
+    market, layout = environment.markets[0], environment.layout
+    times, begin = environment.decision_times, _rows_between(environment, first, last)[1]
+    earliest = environment.decision_range[0]
+    if first >= seen[1]:
+        earliest = max(earliest, _at_or_after(times, clear_of(market, layout, seen[1])))
+
+    def clear_at(decision: int) -> pd.Timestamp:
+        return clear_of(market, layout, pd.Timestamp(times[decision], tz="UTC"))
+
+    final = earliest + bisect_right(range(earliest, begin), first, key=clear_at) - 1
+    if final - earliest < FEWEST_STEPS:
+        return None
+    return _period(times, earliest, final), whole_range(environment, first, last, words)
+
+
+def whole_range(
+    environment: VectorTradeEnv,
+    first: pd.Timestamp,
+    last: pd.Timestamp,
+    words: Words = DATASET_WORDS,
+) -> Period:
+    """A range as one period, where nothing is validated.
+
+    Raises:
+        PeriodError: Too little is left.
+    """
+    times, begin, finish = _rows_between(environment, first, last)
+    if finish - begin < FEWEST_STEPS:
+        left = f"{max(finish - begin, 0)} decisions are left to test on"
+        raise PeriodError(_too_few(environment, left, words, "an earlier --test-start, "))
+    return _period(times, begin, finish)
 
 
 def period_between(environment: VectorTradeEnv, start: str, end: str) -> Period:
@@ -183,6 +234,25 @@ def period_between(environment: VectorTradeEnv, start: str, end: str) -> Period:
             f"the market has no decisions from {start} to {end}: pass --test-start and --test-end."
         )
     return _period(times, begin, finish)
+
+
+def _rows_between(
+    environment: VectorTradeEnv, first: pd.Timestamp, last: pd.Timestamp
+) -> tuple[npt.NDArray[np.datetime64], int, int]:
+    """The decisions' times, and the first and the last decision of a range."""
+    low, high = environment.decision_range
+    times = environment.decision_times
+    end = int(np.searchsorted(times, np.datetime64(last.tz_localize(None)), "right")) - 1
+    return times, max(low, _at_or_after(times, first)), min(high, end)
+
+
+def _too_few(environment: VectorTradeEnv, left: str, words: Words, other: str = "") -> str:
+    high = environment.decision_range[1]
+    end = _text(pd.Timestamp(environment.decision_times[high], tz="UTC"))
+    return (
+        f"{left}, in a market that ends {end}: too few, with the embargoes of the longest window. "
+        f"Pass {other}--test-market FILE with later data, or {words.remedy}."
+    )
 
 
 def _at_or_after(times: npt.NDArray[np.datetime64], instant: pd.Timestamp) -> int:

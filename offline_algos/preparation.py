@@ -17,7 +17,12 @@ import torch
 from data_tools.buffers import TensorReplayBuffer
 from offline_algos import compilation, sampling
 from offline_algos.arguments import cut_into_epochs
-from offline_algos.datasets import Dataset, open_dataset, refuse_counterfactual
+from offline_algos.datasets import (
+    Dataset,
+    note_counterfactual,
+    open_dataset,
+    refuse_counterfactual,
+)
 from offline_algos.encoders import is_nature_image
 from offline_algos.gym_task import GymTask
 from offline_algos.networks import Inputs
@@ -105,13 +110,20 @@ class Setup(Learning):
         return f"{len(self.dataset.buffer)} transitions of {self.dataset.path}"
 
 
-def prepare(args: argparse.Namespace, *, continuous: bool = False, imitates: bool = False) -> Setup:
+def prepare(
+    args: argparse.Namespace,
+    *,
+    continuous: bool = False,
+    imitates: bool = False,
+    imitator: str | None = None,
+) -> Setup:
     """Seed everything, load the dataset, find its task and normalise what is to be learned from.
 
     Args:
         args: Parsed flags, see `arguments.training_parser`.
         continuous: Which kind of actions the script learns.
         imitates: Whether it does what the data do and learns no values.
+        imitator: Which part of a method that learns values does what the data do, for a note.
 
     Raises:
         ValueError: Dataset, task or flags do not fit each other; each message says what to do.
@@ -124,6 +136,8 @@ def prepare(args: argparse.Namespace, *, continuous: bool = False, imitates: boo
     dataset = open_dataset(args, continuous=continuous)
     if imitates:
         refuse_counterfactual(dataset)
+    elif imitator is not None:
+        note_counterfactual(dataset, imitator)
     task = open_task(args, dataset.origin)
     shape_rewards(dataset.buffer, args)
     if continuous:

@@ -28,16 +28,9 @@ from offline_algos.actors import Actor
 from offline_algos.evaluation import evaluation_config, evaluation_environment
 from offline_algos.fitting import check_box, check_fit
 from offline_algos.gym_task import ActionBounds, GymTask, open_gym_task
+from offline_algos.judging import made_in, tested_period, training_periods
 from offline_algos.origin import Origin
-from offline_algos.periods import (
-    DATASET_WORDS,
-    Period,
-    Span,
-    Words,
-    evaluation_range,
-    period_between,
-    split,
-)
+from offline_algos.periods import DATASET_WORDS, Period, Span, Words, period_between
 from offline_algos.validation import PassCollector
 
 # Flags that other tasks have no use for.
@@ -54,7 +47,7 @@ class Task(ActionBounds):
         name: Environment id.
         config: The evaluation environment, without a period.
         market: Which market it trades: kind, path or name, content hash.
-        validation: Chooses the checkpoint.
+        validation: Chooses the checkpoint; None where there is none to be chosen.
         test: Touched once, at the end.
         action_space: Discrete actions, or the box of continuous ones.
         observation_space: Flat observations.
@@ -64,7 +57,7 @@ class Task(ActionBounds):
     name: str
     config: TradeConfig
     market: dict[str, Any]
-    validation: Period
+    validation: Period | None
     test: Period
     action_space: gym.spaces.Discrete | gym.spaces.Box
     observation_space: gym.spaces.Box
@@ -77,7 +70,7 @@ class Task(ActionBounds):
             "configuration": json.loads(self.config.to_json()),
             "evaluation": {
                 "market": self.market,
-                "validation": self.validation.to_dict(),
+                "validation": None if self.validation is None else self.validation.to_dict(),
                 "test": self.test.to_dict(),
             },
         }
@@ -98,7 +91,8 @@ class Task(ActionBounds):
 
     def describe(self) -> str:
         """Lines about where policies are judged."""
-        return f"validation {self.validation}\ntest       {self.test}"
+        validation = "" if self.validation is None else f"validation {self.validation}\n"
+        return f"{validation}test       {self.test}"
 
     @property
     def validation_episodes(self) -> int:
@@ -107,6 +101,7 @@ class Task(ActionBounds):
 
     def validation_collector(self, actor: Actor) -> Collector:
         """Tianshou's Collector for one deterministic pass over the validation period."""
+        assert self.validation is not None  # nothing is trained without
         period = (self.validation.start, self.validation.end)
         environment = evaluation_environment(self.config, *period)
         return PassCollector(actor, self.action_space, environment)
@@ -131,14 +126,14 @@ def open_task(args: argparse.Namespace, origin: Origin) -> Task | GymTask:
             "--test-market FILE and, if they are not the defaults, the environment's arguments "
             "with --env."
         )
-    made_in = origin.task or name
-    if (name in TASKS) != (made_in in TASKS) or (name not in TASKS and name != made_in):
+    learned_in = origin.task or name
+    if (name in TASKS) != (learned_in in TASKS) or (name not in TASKS and name != learned_in):
         raise ValueError(
-            f"--task {name}, but {origin.noun} was made in {made_in}. Leave --task out."
+            f"--task {name}, but {origin.noun} was made in {learned_in}. Leave --task out."
         )
-    if name in TASKS and TASKS[name].config_class is not TASKS[made_in].config_class:
+    if name in TASKS and TASKS[name].config_class is not TASKS[learned_in].config_class:
         raise ValueError(
-            f"--task {name}, but {origin.noun} was made in {made_in}, whose actions are "
+            f"--task {name}, but {origin.noun} was made in {learned_in}, whose actions are "
             "others. Leave --task out."
         )
     if name not in TASKS:
@@ -169,10 +164,12 @@ def open_task(args: argparse.Namespace, origin: Origin) -> Task | GymTask:
         return _on_market(name, config, market_facts, environment, (first, second))
     if origin.collection is None:
         print("the dataset's collection span is not known: overlap with it cannot be checked")
-    made_in = origin.provenance.get("market", {}).get("content_hash")
+    if origin.evaluation is not None:
+        tested = tested_period(args, environment, origin)
+        return _on_market(name, config, market_facts, environment, (None, tested))
     return place(
         args, name, config, market_facts, origin.collection,
-        same_market=market.content_hash == made_in, words=origin.words,
+        same_market=market.content_hash == made_in(origin), words=origin.words,
     )  # fmt: skip
 
 
@@ -201,16 +198,7 @@ def place(
         ValueError: No honest period is left.
     """
     environment = evaluation_environment(config)
-    first, last = evaluation_range(
-        environment,
-        seen,
-        same_market=same_market,
-        start=args.test_start,
-        end=args.test_end,
-        allow_overlap=args.allow_overlap,
-        words=words,
-    )
-    periods = split(environment, first, last, words=words)
+    periods = training_periods(args, environment, seen, same_market=same_market, words=words)
     return _on_market(name, config, market, environment, periods)
 
 
@@ -219,7 +207,7 @@ def _on_market(
     config: TradeConfig,
     market: dict[str, Any],
     environment: VectorTradeEnv,
-    periods: tuple[Period, Period],
+    periods: tuple[Period | None, Period],
 ) -> Task:
     actions, observations = environment.single_action_space, environment.single_observation_space
     assert isinstance(actions, gym.spaces.Discrete | gym.spaces.Box)

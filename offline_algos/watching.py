@@ -15,7 +15,7 @@ from data_tools.acting import acting_in
 from data_tools.files import sha256
 from offline_algos import preparation, report, runner
 from offline_algos.behaviour import at_target, behaviour_of
-from offline_algos.checkpoint import CheckpointError, TrainedPolicy, load_policy
+from offline_algos.checkpoint import CheckpointError, TrainedPolicy, checkpoint_file, load_policy
 from offline_algos.evaluation import evaluation_environment, walk
 from offline_algos.gym_task import GymTask
 from offline_algos.origin import Origin, checkpoint_origin
@@ -96,9 +96,7 @@ def open_checkpoint(args: argparse.Namespace, script: str) -> Checkpoint:
     Raises:
         CheckpointError: It is no checkpoint, or one of another method or task.
     """
-    path = Path(args.resume_path)
-    if path.is_dir():
-        path = path / report.CHECKPOINTS["best"]
+    path = checkpoint_file(args.resume_path)
     policy = load_policy(path, args.device)
     about = policy.about
     try:

@@ -17,6 +17,7 @@ from data_tools.command_line import TERMINATIONS
 from data_tools.files import replacing
 from data_tools.flat_layout import DatasetError
 from data_tools.shard_folder import without_older_shards
+from data_tools.target_file import refuse_read_only
 
 
 class Spillway(io.RawIOBase):
@@ -136,6 +137,7 @@ def check_place(path: Path, overwrite: bool, size: int = 0) -> None:
     folder = path.absolute().parent
     if not folder.is_dir():
         raise DatasetError(f"{path}: there is no folder {folder}. Make it first.")
+    refuse_read_only(path)
     if path.exists() and not overwrite:
         raise DatasetError(
             f"{path} exists. Choose another name, or pass --overwrite to replace it."

@@ -289,6 +289,14 @@ def test_a_full_disk_is_one_line(capsys: pytest.CaptureFixture[str]) -> None:
     assert command_line.run(full) == 2
     assert capsys.readouterr().err.startswith("error: a/b.pth: No space left on device.")
 
+    def forbidden() -> None:
+        raise PermissionError(errno.EACCES, "Permission denied", "a/b.pth")
+
+    assert command_line.run(forbidden) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("error: a/b.pth: Permission denied. Change its permissions")
+    assert error.count("\n") == 1
+
     def broken() -> None:
         raise OSError(errno.EIO, "Input/output error")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 
@@ -258,3 +259,15 @@ def test_the_module_runs():
     assert done.returncode == 0
     for word in ("--from", "--to", "--trust", "--overwrite", "RL Unplugged", "Minari"):
         assert word in done.stdout
+
+
+@pytest.mark.parametrize("target", FORMATS)
+def test_what_may_not_be_read_or_written_is_one_line(target, made, tmp_path, monkeypatch, capsys):
+    goal = tmp_path / "goal-v0"
+    for mode, message in ((os.W_OK, "is read-only. Choose another"), (os.R_OK, "cannot be read")):
+        # root, who runs many a test, has every right whatever the permissions are
+        monkeypatch.setattr(os, "access", lambda path, asked, taken=mode: not asked & taken)
+        assert module.main([str(made), str(goal), "--to", target]) == 2
+        error = capsys.readouterr().err
+        assert message in error and error.count("\n") == 1
+    assert list(tmp_path.iterdir()) == [made]

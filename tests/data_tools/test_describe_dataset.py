@@ -11,6 +11,7 @@ import pytest
 
 from data_tools.dataset_report import report_dataset
 from data_tools.hdf5 import load_buffer
+from data_tools.relabel import relabel
 from tests.data_tools.descriptions import collected, foreign, text
 
 
@@ -102,3 +103,21 @@ def test_lines_say_everything(dataset: Path) -> None:
         assert part in described
     shares = [float(found) for found in re.findall(r"([\d.]+)%", described)]
     assert sum(shares) == pytest.approx(100, abs=0.5)
+
+
+@pytest.mark.parametrize("kind", ["levels", "indexed"])
+def test_counterfactual_transitions_are_no_episodes(
+    collected: dict[str, Path], kind: str, tmp_path: Path
+) -> None:
+    source = collected[kind]
+    made = relabel(source, tmp_path / "a.hdf5", actions="all")
+    logged, more = (report_dataset(path) for path in (source, made.path))
+    assert more.counterfactual == more.transitions - logged.transitions > 0
+    assert logged.counterfactual == 0
+    np.testing.assert_array_equal(more.returns, logged.returns)
+    np.testing.assert_array_equal(more.lengths, logged.lengths)
+    assert (more.terminated, more.truncated) == (logged.terminated, logged.truncated)
+    assert f", {more.counterfactual} of them counterfactual: of no episode" in text(made.path)
+    assert "counterfactual" not in text(source)
+    alone = relabel(source, tmp_path / "b.hdf5", actions="all", counterfactual_only=True)
+    assert len(report_dataset(alone.path).returns) == more.counterfactual

@@ -61,7 +61,8 @@ def test_all_rows_in_order(early: Pair, late: Pair, tmp_path: Path) -> None:
         "by": "merge",
         "sources": [
             {"file": path.name, "sha256": sha256(path), "rows": rows}
-            for path, rows in ((early.full, 500), (late.full, 300))
+            | {name: side[name] for name in ("seed", "num_envs")}
+            for path, rows, side in ((early.full, 500, sides[0]), (late.full, 300, sides[1]))
         ],
     }
     assert [member["name"] for member in known["policy"]["members"]] == [
@@ -184,3 +185,28 @@ def test_a_made_up_history_is_refused(early: Pair, late: Pair, tmp_path: Path) -
         set_provenance(path, lambda known, edited=edited: known.update(edited=edited))
         with pytest.raises(DatasetError, match=r"edited (names no list of sources|is 'merge')"):
             read_provenance(path)
+
+
+def collected_line(path: Path) -> str:
+    (line,) = [line for line in describe(path) if line.startswith("collected")]
+    return line.removeprefix("collected").strip()
+
+
+def test_the_seeds_of_all_collections_are_described(tmp_path: Path) -> None:
+    """Also where merged datasets were merged, and cut, again; older files do not have them."""
+    parts = [push(tmp_path, f"{n}.hdf5", n % 2, num_envs=4 + 4 * (n == 2)) for n in range(3)]
+    two = merge(parts[:2], tmp_path / "two.hdf5").path
+    assert collected_line(parts[0]) == "seed 0, 4 environments"
+    assert collected_line(two) == "seeds 0 and 1, with 4 environments each"
+    three = merge([two, parts[2]], tmp_path / "three.hdf5").path
+    wanted = "seeds 0, 1 and 0, with 4, 4 and 8 environments"
+    assert collected_line(three) == wanted
+    half = subset(three, tmp_path / "half.hdf5", fraction=0.5).path
+    assert collected_line(half) == wanted
+
+    def forget(known: Any) -> None:
+        for source in known["edited"]["sources"]:
+            del source["seed"], source["num_envs"]
+
+    set_provenance(two, forget)
+    assert collected_line(two) == "2 times, with seeds that the file does not name"

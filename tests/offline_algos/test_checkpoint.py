@@ -85,6 +85,15 @@ def test_checkpoint_is_read_without_pickle(tmp_path: Path):
     }  # fmt: skip
 
 
+def test_a_run_s_directory_stands_for_its_best_checkpoint(tmp_path: Path):
+    for name, seed in (("policy.pth", 3), ("last.pth", 4)):
+        save_policy(tmp_path / name, greedy(1), {"seed": seed})
+    assert load_policy(tmp_path).about["seed"] == 3
+    (tmp_path / "policy.pth").unlink()
+    with pytest.raises(CheckpointError, match=r"no checkpoint at .*policy\.pth"):
+        load_policy(tmp_path)
+
+
 def test_what_is_no_checkpoint_is_refused(tmp_path: Path):
     with pytest.raises(CheckpointError, match="no checkpoint at"):
         load_policy(tmp_path / "none.pth")

@@ -6,7 +6,14 @@ import pytest
 
 from gym_trade import Market, VectorTradeEnv
 from offline_algos.evaluation import evaluation_environment
-from offline_algos.periods import PeriodError, clear_of, evaluation_range, split
+from offline_algos.periods import (
+    PeriodError,
+    clear_of,
+    evaluation_range,
+    split,
+    split_before,
+    whole_range,
+)
 from tests.markets import bars
 from tests.offline_algos import samples
 
@@ -129,3 +136,60 @@ def test_nothing_or_too_little_left_says_what_to_do(end):
     first, last = evaluation_range(environment, span, same_market=True)
     with pytest.raises(PeriodError, match=r"--test-market FILE.*--train-fraction 0\.7"):
         split(environment, first, last)
+
+
+@pytest.mark.parametrize("gaps", [0.0, 0.4])
+def test_what_lies_before_a_test_validates_an_embargo_away_from_both(gaps):
+    environment = whole(Market(bars(6000, missing=gaps, start="2020-01-01")))
+    first, last = evaluation_range(
+        environment, COLLECTED, same_market=True, start="2020-01-04 12:00"
+    )
+    validation, test = split_before(environment, COLLECTED, first, last)
+    times = pd.DatetimeIndex(environment.decision_times).tz_localize("UTC")
+    high = environment.decision_range[1]
+
+    def clear(instant):
+        return clear_of(environment.markets[0], environment.layout, instant)
+
+    assert utc(validation.start) == times[times >= clear(COLLECTED[1])][0]
+    assert utc(test.start) == times[times >= utc("2020-01-04 12:00")][0]
+    assert utc(test.end) == times[high]
+    final = times.get_loc(utc(validation.end))
+    assert clear(times[final]) <= first < clear(times[final + 1])  # not one more fits
+    for period in (validation, test):
+        assert times.get_loc(utc(period.end)) - times.get_loc(utc(period.start)) == period.steps
+
+
+def test_a_market_from_before_the_data_validates_from_its_start():
+    environment = whole(Market(samples.frame(start="2019-06-01")))
+    first, last = evaluation_range(environment, COLLECTED, same_market=False, start="2019-06-03")
+    validation, test = split_before(environment, COLLECTED, first, last)
+    assert validation.start == "2019-06-01T00:55:00"
+    assert (validation.end, test.start) == ("2019-06-02T23:30:00", "2019-06-03T00:00:00")
+
+
+@pytest.mark.parametrize(
+    ("seen", "start"),
+    [
+        (COLLECTED, "2020-01-03 00:00"),  # as the message about an overlap advises
+        (COLLECTED, "2020-01-03 01:30"),  # the embargoes leave six decisions
+        (COLLECTED, "2020-01-02"),  # inside: only with --allow-overlap
+        (None, "2020-01-04"),  # which of it was learned from is not known
+    ],
+)
+def test_with_too_little_before_a_test_nothing_is_split_off(seen, start):
+    environment = whole()
+    first, last = evaluation_range(
+        environment, seen, same_market=True, start=start, allow_overlap=True
+    )
+    assert split_before(environment, seen, first, last) is None
+
+
+def test_too_little_to_test_on_says_what_to_do():
+    environment, last = whole(), utc("2020-01-05 04:00")
+    for cut in (split_before, lambda made, _, *span: whole_range(made, *span)):
+        with pytest.raises(
+            PeriodError, match=r"^9 decisions are left.*earlier --test-start, --test-"
+        ):
+            cut(environment, COLLECTED, utc("2020-01-05 03:15"), last)
+    assert whole_range(environment, utc("2020-01-05 03:10"), last).steps == 10

@@ -52,7 +52,7 @@ def test_a_run_s_directory_means_its_best_policy(il_run, continuous_run, tmp_pat
 def test_another_market_and_other_costs_are_those_of_training(
     il_run, dataset_file, tmp_path, capsys
 ):
-    """The flags that chose a period in training choose the same one here."""
+    """Flags that chose a test period in training choose the same one here; nothing validates."""
     later = tmp_path / "later.csv"
     samples.frame(2500, start="2021-03-01", seed=5).to_csv(later)
     flags = ["--test-market", str(later), "--env", "transaction_fee=0.01"]
@@ -63,7 +63,8 @@ def test_another_market_and_other_costs_are_those_of_training(
         assert trained.use("atari_style_il", *arguments) == 0
         made = trained.last_json(capsys.readouterr().out)
         assert made["test"]["policy"] == expected["test"]["best"]
-        assert made["evaluation"] == expected["evaluation"]
+        nothing = {"validation": None} if more else {}
+        assert made["evaluation"] == expected["evaluation"] | nothing
         assert made["configuration"]["transaction_fee"] == 0.01
     free = ("--eval-only", "--resume-path", again, "--env", "transaction_fee=0")
     assert trained.use("atari_style_il", *free, "--logdir", tmp_path) == 0
@@ -94,7 +95,41 @@ def test_an_overlap_that_is_asked_for(il_run, tmp_path, capsys):
     flags = ("--test-start", "2020-01-02", "--allow-overlap", "--logdir", tmp_path)
     assert trained.use("atari_style_il", "--eval-only", "--resume-path", il_run, *flags) == 0
     made = trained.last_json(capsys.readouterr().out)
-    assert made["evaluation"]["validation"]["start"] == "2020-01-02T00:00:00"
+    assert made["evaluation"]["test"]["start"] == "2020-01-02T00:00:00"
+    assert made["evaluation"]["validation"] is None
+
+
+@pytest.mark.parametrize(
+    ("flags", "start", "end", "noted"),
+    [
+        (["--test-start", "2020-01-05 01:00"], "2020-01-05T01:00:00", None, False),
+        (["--test-end", "2020-01-05"], None, "2020-01-05T00:00:00", False),
+        (["--test-start", "2020-01-04"], "2020-01-04T00:00:00", None, True),
+    ],
+)
+def test_other_dates_are_tested_whole(flags, start, end, noted, il_run, tmp_path, capsys):
+    before = result_of(il_run)["evaluation"]
+    assert before["validation"]["end"] > "2020-01-04" < before["test"]["start"] < "2020-01-04T12"
+    arguments = ("--eval-only", "--resume-path", il_run, "--logdir", tmp_path, *flags)
+    assert trained.use("atari_style_il", *arguments) == 0
+    out = capsys.readouterr().out
+    made = trained.last_json(out)["evaluation"]
+    assert made["validation"] is None and "\nvalidation" not in out
+    assert made["test"]["start"] == (start or before["test"]["start"])
+    assert made["test"]["end"] == (end or before["test"]["end"])
+    assert ("the checkpoint was chosen among others" in out) == noted
+
+
+def test_another_market_is_tested_whole(il_run, tmp_path, capsys):
+    later = tmp_path / "later.csv"
+    samples.frame(start="2021-06-01").to_csv(later)
+    arguments = ("--eval-only", "--resume-path", il_run, "--logdir", tmp_path)
+    assert trained.use("atari_style_il", *arguments, "--test-market", later) == 0
+    made = trained.last_json(capsys.readouterr().out)["evaluation"]
+    assert made["validation"] is None
+    assert (made["test"]["start"], made["test"]["end"]) == (
+        "2021-06-01T00:55:00", "2021-06-05T04:00:00",
+    )  # fmt: skip
 
 
 def test_another_script_s_checkpoint(il_run, continuous_run, tmp_path, capsys):
