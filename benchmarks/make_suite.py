@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks import suite_check, suite_manifest
-from benchmarks.suite_cards import texts
 from benchmarks.suite_config import (
     DEFAULT_SIZES,
     KINDS,
@@ -34,6 +33,7 @@ from benchmarks.suite_config import (
 from benchmarks.suite_manifest import SuiteError, command_text
 from benchmarks.suite_plan import WORK, Step, make_plan
 from benchmarks.suite_run import Launch, Maker, launch
+from benchmarks.suite_texts import texts
 from data_tools import command_line
 from data_tools.environment import open_market, parse_env_arguments
 from data_tools.files import replacing

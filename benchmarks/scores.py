@@ -18,6 +18,7 @@ scores-<suite>-market.json into the folder.
 from __future__ import annotations
 
 import json
+import os
 import statistics
 import sys
 import time
@@ -30,6 +31,7 @@ from benchmarks.machine import describe_machine, read_result, write_result
 from benchmarks.scores_arguments import chosen, parser_, suite_of
 from benchmarks.scores_cell import Cell, Work
 from benchmarks.scores_checks import failed as failed_checks
+from benchmarks.scores_checks import stages_check
 from benchmarks.scores_config import SUITES, TASKS, cells_of
 from benchmarks.scores_curves import equity_curves
 from benchmarks.scores_door import check_data, check_flags
@@ -39,6 +41,7 @@ from benchmarks.scores_references import references
 from benchmarks.scores_result import gather
 from benchmarks.scores_stages import check_stages, described, missing_of, run_stages
 from benchmarks.scores_tables import scores_tables
+from benchmarks.scores_text import missing_text
 from benchmarks.suite_plan import Step, make_plan
 from benchmarks.suite_run import Maker
 from data_tools import command_line
@@ -80,6 +83,12 @@ def plan_datasets(cells: Sequence[Cell]) -> list[Step]:
                 wanted |= {step.path, *step.needs}
         plan += [step for step in steps if step.path in wanted]
     return plan
+
+
+def workers_of(args: Any) -> int:
+    """How many processes this machine runs at once: with Ray and no ``--jobs``, one a core."""
+    cores = len(os.sched_getaffinity(0)) if args.engine == "ray" else 1
+    return args.jobs or cores
 
 
 def make_datasets(cells: Sequence[Cell], folder: Path, jobs: int) -> None:
@@ -172,7 +181,7 @@ def main(argv: list[str] | None = None) -> int:
         cells = chosen(suite, args)
         folder = args.folder.resolve()
         works = works_of(cells, folder)
-        workers = args.jobs or 1
+        workers = workers_of(args)
         if args.dry_run:
             for work in works:
                 print(" ".join(work.command()))
@@ -194,8 +203,12 @@ def main(argv: list[str] | None = None) -> int:
             folds=args.folds, engine=args.engine, jobs=args.jobs, say=say,
         )  # fmt: skip
         result |= stages
-        result["missing"] += missing_of(stages)
-        failed = bool(result["missing"])
+        result["missing_jobs"] = missing_of(stages)
+        result["checks"].append(stages_check(result["missing_jobs"]))
+        lacking = missing_text(result)
+        failed = bool(lacking)
+        if failed:
+            say(f"{lacking}: the logs below {folder} say why; the same command tries again")
         result["curves"] = equity_curves(works, controls)
         for title, text in scores_tables(result).items():
             print(f"\n{title}\n\n{text}")
@@ -204,10 +217,10 @@ def main(argv: list[str] | None = None) -> int:
         whole = set(cells) == set(cells_of(SUITES[args.suite])) and args.folds is None
         if market is not None and not args.no_write:
             print(write_result(f"scores-{args.suite}-market", result, folder))
-        elif whole and not result["missing"] and not args.no_write:
+        elif whole and not lacking and not args.no_write:
             print(write_result(f"scores-{args.suite}", result))
         elif not args.no_write:
-            say("a part of the suite, or more than it: results are not written")
+            say(f"{lacking or 'a part of the suite, or more than it'}: results are not written")
         if args.html is not None:
             write_html(result, args.html)
             print(args.html)

@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import Any, Protocol
 
 from data_tools.command_line import CommandLineError, terminate_cleanly
+from data_tools.files import sha256
+from data_tools.parents import end_with_parent
 
 RETRIES = 3  # of a job whose worker was lost
 # Read once, by the process that all workers are forked from.
@@ -84,6 +86,7 @@ def run_local(
 
 def _in_worker(work: Callable[[Any], None], job: Any) -> None:
     terminate_cleanly()
+    end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to hand on, once
     work(job)
 
@@ -180,6 +183,11 @@ def run_jobs(
     if engine != "local":
         raise CommandLineError(f"--engine {engine}: expected local or ray.")
     return run_local(work, jobs, workers or 1, say)
+
+
+def digest_of(path: Path) -> str:
+    """What makes another file another question: its SHA-256, or that it is absent."""
+    return sha256(path) if path.exists() else "absent"
 
 
 def is_answered(path: Path, command: list[str]) -> bool:

@@ -190,7 +190,8 @@ def fqe(
 
     Returns:
         ``settings``; ``datasets``: a dataset's name to what `compare` returns, with ``left_out``
-        (method to reason); ``missing``: names of policies that could not be evaluated.
+        (method to the reason why it is not for its policies) and ``missing``: names of policies
+        that could not be evaluated; ``missing``: all of those.
     """
     groups = {
         (task, kind): policies_of(works, controls[task]["controls"], task, kind, settings)
@@ -206,7 +207,7 @@ def fqe(
         members[0].dataset.removeprefix("datasets/").removesuffix(".hdf5"): compare(
             [job for job in members if job in done]
         )
-        | {"left_out": left_out}
+        | {"left_out": left_out, "missing": [job.name for job in members if job not in done]}
         for members, left_out in groups.values()
         if done.intersection(members)
     }

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.scores_cell import Cell, Work
-from benchmarks.scores_result import mean_growth
-from data_tools.files import sha256
+from benchmarks.scores_engine import digest_of
+from benchmarks.scores_scale import mean_growth
 from offline_algos.checkpoint import load_policy
 from offline_algos.fitted_q import Settings, refuse_memory
 
@@ -92,7 +92,8 @@ def policies_of(
         settings: Of the evaluation.
 
     Returns:
-        Them, and a method's name to why it is left out; nobody where no cell is done.
+        Them, and a method's name to why it is left out; nobody where no cell is done. A policy
+        whose file is broken or gone is one of them: to evaluate it fails, which is told.
     """
     roles = {work.name: role_of(work.cell, kind) for work in works if work.cell.task == task}
     ready = [work for work in works if roles.get(work.name) and work.is_done]
@@ -111,20 +112,32 @@ def policies_of(
             continue
         made = json.loads(work.result.read_text())
         file = f"{made['directory']}/{CHECKPOINT}"
-        try:
-            refuse_memory(load_policy(work.folder / file).actor)
-        except ValueError as error:
-            left_out.setdefault(cell.method, str(error))
+        reason = _reason_to_leave_out(work.folder / file)
+        if reason:
+            left_out.setdefault(cell.method, reason)
             continue
         label, growth = label_of(cell, kind), made["test"]["best"]["growth"]
-        digest = sha256(work.folder / file)
+        digest = digest_of(work.folder / file)
         found.append(Judged(label, role, cell.method, cell.seed, growth, file, digest, *data))
     for name in ONLINE:
         path = f"datasets/{task}/{name}.pth"
         if name in controls and (judge.folder / path).exists():
-            growth, digest = mean_growth(controls[name]), sha256(judge.folder / path)
+            growth, digest = mean_growth(controls[name]), digest_of(judge.folder / path)
             found.append(Judged(name, "online", "online", 0, growth, path, digest, *data))
     return found, left_out
+
+
+def _reason_to_leave_out(path: Path) -> str:
+    """Why fitted Q evaluation is not for a policy; "" where it is, or the file cannot be read."""
+    try:
+        actor = load_policy(path).actor
+    except ValueError:
+        return ""
+    try:
+        refuse_memory(actor)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def role_of(cell: Cell, kind: str) -> str:

@@ -106,6 +106,10 @@ def legend(name: str, made: dict[str, Any], settings: dict[str, Any]) -> str:
         "draws methods as a whole, and is too short with so few.",
         _verdict(made["correlations"]),
     ]
+    # results of before have none
+    if made.get("missing"):
+        names = ", ".join(job.removeprefix(f"{name}/") for job in made["missing"])
+        said.append(f"Failed, and missing here: {names}.")
     said += [f"{method} is left out: {_reason(why)}" for method, why in made["left_out"].items()]
     return " ".join(sentence for sentence in said if sentence)
 

@@ -19,6 +19,7 @@ from benchmarks.markdown_html import inline, markdown_html
 from benchmarks.page import Part, Section, inline_svg, page
 from benchmarks.scores_figures import Picture, pictures
 from benchmarks.scores_tables import scores_tables
+from benchmarks.scores_text import missing_text
 from data_tools import command_line
 from data_tools.files import replacing
 
@@ -75,7 +76,7 @@ def report_html(result: Result) -> str:
 
 
 def _lead(result: Result) -> str:
-    rows, missing = result["rows"].values(), result["missing"]
+    rows = result["rows"].values()
     trained = sum(len(row["seeds"]) for row in rows)
     methods = sorted({row["method"] for row in rows})
     said = (
@@ -84,8 +85,9 @@ def _lead(result: Result) -> str:
         f"{len(result['tasks'])} tasks."
     )
     made = f"<p>{html.escape(said)}</p>"
-    if missing:
-        made += f"<p><strong>Not finished: {len(missing)} cells are missing.</strong></p>"
+    lacking = missing_text(result)
+    if lacking:
+        made += f"<p><strong>Not finished: {html.escape(lacking)}.</strong></p>"
     return made
 
 
@@ -120,7 +122,7 @@ def _origin(result: Result) -> str:
         "commit of this report": machine["commit"],
         "commits of the runs": ", ".join(sorted({c for row in rows for c in row["commits"]})),
         "seeds": ", ".join(str(seed) for seed in sorted({s for row in rows for s in row["seeds"]})),
-        "training time": f"{_hours(result):.1f} core hours (median seed times seeds)",
+        "training and testing": f"{_hours(result):.1f} core hours (median seed times seeds)",
     }
     for name, about in result["tasks"].items():
         test = about["test"]

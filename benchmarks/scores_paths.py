@@ -19,7 +19,7 @@ import numpy.typing as npt
 from benchmarks.blocks import FEWEST_STEPS, stationary_indices
 from benchmarks.intervals import CHUNK, Interval, percentile, unknown
 from benchmarks.scores_cell import Work
-from benchmarks.time_bootstrap import common_block_length
+from benchmarks.time_draws import common_block_length
 
 Array = npt.NDArray[np.float64]
 RUIN = -1.0 + 1e-6  # the return of a step that leaves nothing, or less
@@ -163,7 +163,7 @@ def draw(paths: Paths, resamples: int, *, length: float | None = None, seed: int
 def growth_draws(
     series: Mapping[str, Array], resamples: int, length: float, seed: int = 0
 ) -> dict[str, Array]:
-    """Means of series on resampled time and seeds, as `time_bootstrap.joint_draws` draws them.
+    """Means of series on resampled time and seeds, as `time_draws.joint_draws` draws them.
 
     Args:
         series: Name to log returns (seeds, steps), the same steps in all.

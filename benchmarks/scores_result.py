@@ -15,9 +15,10 @@ from benchmarks.intervals import Interval
 from benchmarks.ranks import rank_stability
 from benchmarks.scores_behaviours import behaviours
 from benchmarks.scores_cell import CHECKPOINTS, Work
-from benchmarks.scores_checks import FAIR, checks, draws_of
+from benchmarks.scores_checks import checks, draws_of
 from benchmarks.scores_learned import compared_rows
 from benchmarks.scores_paths import Paths, draw, read_paths
+from benchmarks.scores_scale import Ends, ends, mean_growth, score, share_of
 from benchmarks.scores_selection import selection
 
 Array = npt.NDArray[np.float64]
@@ -50,14 +51,15 @@ def gather(works: Sequence[Work], controls: dict[str, dict[str, Any]]) -> dict[s
         paths[task] = read_paths(found, own)
     for task, drawn in draws_of(paths, controls).items():
         draw(paths[task], drawn)
-    rows = {
-        name: _row(name, done, controls[done[0].cell.task], paths[done[0].cell.task])
-        for name, done in groups.items()
-    }
+    limits = {task: ends(task, found, paths[task]) for task, found in controls.items()}
+    rows = {}
+    for name, done in groups.items():
+        task = done[0].cell.task
+        rows[name] = _row(name, done, controls[task], paths[task], limits[task])
     methods = _methods(rows)
     tasks = {
-        name: _task(name, found, paths[name])
-        | {"behaviours": _behaviours(name, found, groups, paths[name].steps)}
+        name: _task(found, paths[name], limits[name])
+        | {"behaviours": _behaviours(name, found, groups, paths[name].steps, limits[name])}
         for name, found in controls.items()
     }
     made = {
@@ -84,49 +86,15 @@ def round_numbers(value: Any) -> Any:
 # --- references -------------------------------------------------------------------------------
 
 
-def mean_growth(control: list[dict[str, Any]]) -> float:
-    """Of a control's walks."""
-    return float(np.mean([walk["growth"] for walk in control]))
-
-
-def ends(name: str, found: dict[str, Any]) -> tuple[float, float, str] | None:
-    """What scores 0 and 100 in a task: growths, and what the latter is; None where nothing does.
-
-    0 is the random policy; 100 the computed optimum's walk over the same test period or, where it
-    is not known, the online expert's. On a fair game nothing is an expert, and on real bars one may
-    be no better than random.
-    """
-    controls = found["controls"]
-    top = "optimum" if "optimum" in controls else "expert"
-    if FAIR in name or top not in controls:
-        return None
-    low, high = mean_growth(controls["random"]), mean_growth(controls[top])
-    return None if high <= low else (low, high, top)
-
-
-def optimum_growth(found: dict[str, Any]) -> float | None:
-    """Of the optimum's walk: what shares are of; None where there is none, or it did not grow."""
-    walks = found["controls"].get("optimum")
-    grown = 0.0 if walks is None else mean_growth(walks)
-    return grown if grown > 0.0 else None
-
-
-def _share(growth: float, found: dict[str, Any]) -> float | None:
-    """Of the optimum's growth, no position being 0."""
-    best = optimum_growth(found)
-    return None if best is None else growth / best
-
-
-def _task(name: str, found: dict[str, Any], paths: Paths) -> dict[str, Any]:
+def _task(found: dict[str, Any], paths: Paths, limits: Ends | None) -> dict[str, Any]:
     """A task's controls, without their equity."""
-    limits = ends(name, found)
     made: dict[str, Any] = {key: found[key] for key in ("market", "test", "optimum")}
     made["top"] = None if limits is None else limits[2]
     made["controls"] = {
         control: {
             "growth": mean_growth(walks),
             "score": None if limits is None else score(mean_growth(walks), limits),
-            "share": _share(mean_growth(walks), found),
+            "share": share_of(mean_growth(walks), found),
             "interval": _growth_interval(paths, control),
             "walks": len(walks),
             "bankrupt": sum(walk["terminated"] for walk in walks),
@@ -143,21 +111,18 @@ def _growth_interval(paths: Paths, name: str) -> list[float | None] | None:
 
 
 def _behaviours(
-    name: str, found: dict[str, Any], groups: dict[str, list[Work]], steps: int
+    name: str,
+    found: dict[str, Any],
+    groups: dict[str, list[Work]],
+    steps: int,
+    limits: Ends | None,
 ) -> dict[str, Any]:
     """The policies that made a task's datasets, with score and share."""
-    limits = ends(name, found)
     made = behaviours([works[0] for works in groups.values() if works[0].cell.task == name], steps)
     for walked in made.values():
         walked["score"] = None if limits is None else score(walked["growth"], limits)
-        walked["share"] = _share(walked["growth"], found)
+        walked["share"] = share_of(walked["growth"], found)
     return made
-
-
-def score(growth: float, limits: tuple[float, float, str]) -> float:
-    """100 (x - random) / (top - random)."""
-    low, high, _ = limits
-    return 100.0 * (growth - low) / (high - low)
 
 
 def listed(interval: Interval) -> list[float | None]:
@@ -169,11 +134,12 @@ def listed(interval: Interval) -> list[float | None]:
 # --- rows -------------------------------------------------------------------------------------
 
 
-def _row(name: str, works: list[Work], found: dict[str, Any], paths: Paths) -> dict[str, Any]:
+def _row(
+    name: str, works: list[Work], found: dict[str, Any], paths: Paths, limits: Ends | None
+) -> dict[str, Any]:
     """A method on a dataset, over its seeds."""
     cell = works[0].cell
     cells = [json.loads(work.result.read_text()) for work in works]
-    limits = ends(cell.task, found)
     row: dict[str, Any] = {
         **{key: getattr(cell, key) for key in
            ("task", "kind", "size", "method", "norm_obs", "variant")},
@@ -189,7 +155,7 @@ def _row(name: str, works: list[Work], found: dict[str, Any], paths: Paths) -> d
         tests = [made["test"][checkpoint] for made in cells]
         growths = [test["growth"] for test in tests]
         scores = None if limits is None else [score(growth, limits) for growth in growths]
-        shares = [_share(growth, found) for growth in growths]
+        shares = [share_of(growth, found) for growth in growths]
         row[checkpoint] = {
             "growth": growths,
             "score": scores,

@@ -8,10 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.deflation import deflate_best
 from benchmarks.overfitting import backtest_overfitting
 from benchmarks.scores_cell import Work
 from benchmarks.scores_paths import Paths
-from benchmarks.sharpe import deflate_best
 
 BLOCKS = 16
 

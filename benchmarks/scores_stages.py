@@ -93,7 +93,11 @@ def described(works: Sequence[Work], folder: Path, suite: Suite, folds: int | No
 
 def missing_of(made: dict[str, Any]) -> list[str]:
     """What could not be done, of all stages."""
-    return [f"{stage}: {name}" for stage, found in made.items() for name in found["missing"]]
+    return [
+        f"{stage}: {name.removeprefix(f'{stage}/')}"
+        for stage, found in made.items()
+        for name in found["missing"]
+    ]
 
 
 def _told(say: Callable[[str], object], stage: str) -> Callable[[str, str], object]:

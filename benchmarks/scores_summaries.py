@@ -8,11 +8,16 @@ import numpy as np
 
 from benchmarks.aggregate import stratified_difference
 from benchmarks.markdown import table
+from benchmarks.scores_checks import FAIR
 from benchmarks.scores_selection import BLOCKS
 from benchmarks.scores_text import BASIS_POINTS, NONE, estimate, mean, number
 from benchmarks.suite_config import size_name
 
 Row = dict[str, Any]
+NO_EXPERT = (
+    "; there are no scores, since the online expert's growth is not above no position's and random "
+    "trading's by their 95% intervals"
+)
 
 
 def _plain(result: dict[str, Any], task: str) -> list[Row]:
@@ -55,6 +60,7 @@ def matrix_table(result: dict[str, Any], task: str) -> str | None:
         "those whose interval overlaps its own"
         if scored
         else "Growth a decision in bp, net of fees, with 95% interval over seeds and time"
+        + ("" if FAIR in task else NO_EXPERT)
     )
     return table(header, lines) + f"\n\n{measure}. {seeds} seeds, {task}."
 

@@ -16,10 +16,19 @@ from benchmarks.scores_summaries import (
     sizes_table,
 )
 from benchmarks.scores_sweeps_tables import costs_tables, targets_tables
-from benchmarks.scores_text import BASIS_POINTS, NONE, bankrupt, estimate, mean, number
+from benchmarks.scores_text import (
+    BASIS_POINTS,
+    CONTROLS,
+    NONE,
+    bankrupt,
+    estimate,
+    mean,
+    missing_text,
+    number,
+)
 from benchmarks.suite_config import size_name
+from benchmarks.walk_forward_tables import walk_forward_tables
 
-CONTROLS = ("optimum", "expert", "medium", "rule", "buy-and-hold", "flat", "random", "oracle")
 # which policy of a dataset each is without its noise
 NOISELESS = {"expert": "expert", "medium": "medium", "rule": "rule-based"}
 ABOUT = {
@@ -109,7 +118,9 @@ def methods_table(result: dict[str, Any]) -> str:
     """Methods over all tasks and datasets that have a score."""
     found = result["methods"]
     if not found:
-        return "No method has scores of equally many seeds on every dataset." + _missing(result)
+        scored = any(task["top"] is not None for task in result["tasks"].values())
+        why = "of equally many seeds on every dataset" if scored else "here"
+        return f"No method has scores {why}.{_missing(result)}"
     rows = [
         [method, estimate(values, "{:.1f}"), estimate(found["improvement"].get(method), "{:.2f}")]
         for method, values in sorted(
@@ -135,8 +146,8 @@ def methods_table(result: dict[str, Any]) -> str:
 
 def _missing(result: dict[str, Any]) -> str:
     """That a result is not whole."""
-    absent = len(result["missing"])
-    return f" {absent} cells are missing: these are the others." if absent else ""
+    lacking = missing_text(result)
+    return f" {lacking[0].upper()}{lacking[1:]}: these are the others." if lacking else ""
 
 
 def scores_tables(result: dict[str, Any]) -> dict[str, str]:
@@ -154,7 +165,5 @@ def scores_tables(result: dict[str, Any]) -> dict[str, str]:
     if "fqe" in result:
         found |= fqe_tables(result["fqe"])
     if "walk_forward" in result:
-        from benchmarks.walk_forward_tables import walk_forward_tables  # which needs this module
-
         found |= walk_forward_tables(result["walk_forward"])
     return found

@@ -1,9 +1,13 @@
-"""How numbers of results/scores-*.json are written."""
+"""How results/scores-*.json are written: numbers, and the order of controls."""
 
 from __future__ import annotations
 
+from typing import Any
+
 NONE = "-"
 BASIS_POINTS = 1e4
+# in the order of tables
+CONTROLS = ("optimum", "expert", "medium", "rule", "buy-and-hold", "flat", "random", "oracle")
 
 
 def estimate(values: list[float | None] | None, form: str, factor: float = 1.0) -> str:
@@ -29,3 +33,16 @@ def bankrupt(count: int, of: int) -> str:
     if not count:
         return ""
     return ", bankrupt" if of == 1 else f", {count} of {of} bankrupt"
+
+
+def missing_text(result: dict[str, Any]) -> str:
+    """How many cells and jobs of later stages a result lacks; "" where it is whole."""
+    jobs = result.get("missing_jobs", [])
+    counts = [(len(result["missing"]), "cell"), (len(jobs), "job of later stages")]
+    said = [_counted(count, *name.split(" ", 1)) for count, name in counts if count]
+    one = sum(count for count, _ in counts) == 1
+    return f"{' and '.join(said)} {'is' if one else 'are'} missing" if said else ""
+
+
+def _counted(count: int, noun: str, more: str = "") -> str:
+    return f"{count} {noun}{'s' if count > 1 else ''}{' ' + more if more else ''}"

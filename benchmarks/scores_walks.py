@@ -14,9 +14,10 @@ import torch
 
 from benchmarks.reversion_optimum import Optimum
 from benchmarks.scores_cell import growth
-from benchmarks.scores_engine import is_answered
+from benchmarks.scores_engine import digest_of, is_answered
 from benchmarks.scores_log import logged
 from benchmarks.scores_references import optimum_of_task
+from benchmarks.scores_text import BASIS_POINTS
 from data_tools.files import replacing
 from data_tools.policies import PolicyError
 from offline_algos import atari_style_il
@@ -26,7 +27,6 @@ from offline_algos.origin import checkpoint_origin
 from offline_algos.tasks import Task, open_task
 from offline_algos.transformer_actor import TransformerActor, with_target
 
-BASIS_POINTS = 1e4
 WAYS = ("again", "once")  # of asking for a return
 Answer = dict[str, Any]
 
@@ -142,7 +142,8 @@ class ControlsAtFees(Job):
     Attributes:
         fees: Basis points.
         rule: The suite's.
-        expert: The online policy, below the folder; it need not be there.
+        expert: The online policy, below the folder; it need not be there. One that was made
+            again makes another question.
     """
 
     fees: tuple[float, ...]
@@ -151,7 +152,8 @@ class ControlsAtFees(Job):
 
     def command(self) -> list[str]:
         """See `Job.command`."""
-        return ["controls", self.checkpoint, self.rule, self.expert, *map(str, self.fees)]
+        digest = digest_of(self.folder / self.expert)
+        return ["controls", self.checkpoint, self.rule, self.expert, digest, *map(str, self.fees)]
 
     def answer(self) -> Answer:
         """``walks``, control to a walk for each fee; ``optimum``, its gain at each, or None."""

@@ -34,6 +34,12 @@ from benchmarks.aggregate import (
 )
 from benchmarks.blocks import BlockLength, block_length, circular_indices, stationary_indices
 from benchmarks.comparison import Profile, performance_profile, probability_of_improvement
+from benchmarks.deflation import (
+    Deflated,
+    deflate_best,
+    deflated_sharpe,
+    expected_maximum_sharpe,
+)
 from benchmarks.intervals import Interval
 from benchmarks.overfitting import Overfitting, backtest_overfitting
 from benchmarks.ranks import (
@@ -45,22 +51,17 @@ from benchmarks.ranks import (
     verdict,
 )
 from benchmarks.sharpe import (
-    Deflated,
     Moments,
-    deflate_best,
-    deflated_sharpe,
-    expected_maximum_sharpe,
     minimum_track_record,
     moments,
     probabilistic_sharpe,
     sharpe_ratio,
     sharpe_standard_error,
 )
-from benchmarks.time_bootstrap import (
+from benchmarks.time_bootstrap import joint_bootstrap, joint_difference
+from benchmarks.time_draws import (
     common_block_length,
     interquartile_mean_over_seeds,
-    joint_bootstrap,
-    joint_difference,
     joint_draws,
     mean_over_seeds,
     total_log_return,

@@ -1,15 +1,14 @@
-"""The suite's texts: a card for each dataset, and the README of the folder."""
+"""The card of a dataset of the suite."""
 
 from __future__ import annotations
 
-import itertools
 import json
 from collections.abc import Iterator
 from pathlib import PurePosixPath
 from typing import Any
 
 from benchmarks.markdown import table
-from benchmarks.suite_config import KINDS, MEDIUM_SHARE, TaskSets, size_name
+from benchmarks.suite_config import TaskSets, size_name
 
 NONE = "-"
 WHAT = {
@@ -27,20 +26,6 @@ buffer = ReplayBuffer.load_hdf5("{name}")  # nothing else needs to be installed
 from data_tools.buffers import TensorReplayBuffer
 buffer, provenance = TensorReplayBuffer.load("{name}")  # without pickle, sampled as tensors
 ```"""
-
-
-def texts(manifest: dict[str, Any], tasks: dict[str, TaskSets]) -> dict[str, str]:
-    """Every text of a suite: its path below the folder -> its content.
-
-    Args:
-        manifest: Of a finished suite.
-        tasks: Those that are known, by name; one that is not gets no note.
-    """
-    made = {
-        card_of(path): card(path, entry, manifest, tasks.get(entry["task"]))
-        for path, entry in manifest["files"].items()
-    }
-    return made | {"README.md": readme(manifest, tasks)}
 
 
 def card_of(path: str) -> str:
@@ -99,9 +84,9 @@ def _numbers(path: str, entry: dict[str, Any]) -> str:
         "transitions": f"{entry['rows']:,}",
         "episodes": f"{entry['episodes']:,}: {entry['complete_episodes']:,} complete, of which "
         f"{entry['terminated_episodes']:,} terminated, and {entry['cut_episodes']:,} cut",
-        "return of an episode": _spread(entry["behavior_return"], entry["behavior_return_std"]),
+        "return of an episode": spread(entry["behavior_return"], entry["behavior_return_std"]),
         **references,
-        "D4RL's measure (0 random, 100 expert)": _score(entry),
+        "D4RL's measure (0 random, 100 expert)": score(entry),
         "mean length of an episode": f"{entry['mean_episode_length']:.6g}",
         "observation": f"{entry['observation_columns']} numbers, float32",
         "actions": actions,
@@ -222,44 +207,11 @@ def _notes(entry: dict[str, Any]) -> Iterator[str]:
         yield "The path of the market file is that of its maker's machine."
 
 
-# --- the folder's README ----------------------------------------------------------------------
+# --- numbers ----------------------------------------------------------------------------------
 
 
-def readme(manifest: dict[str, Any], tasks: dict[str, TaskSets]) -> str:
-    """What the folder holds."""
-    order = {kind: number for number, kind in enumerate(KINDS)}
-    files = sorted(
-        manifest["files"].items(),
-        key=lambda item: (item[1]["task"], item[1]["size"], order[item[1]["kind"]]),
-    )
-    blocks = [
-        "# Offline reinforcement learning datasets",
-        "Made by `python -m benchmarks.make_suite` of gym-trade from its configuration alone; "
-        "`manifest.json` has hashes, commands and reference returns, and `python -m "
-        "benchmarks.make_suite --check FOLDER` compares. Stock Tianshou opens every file.",
-        f"Medium policies are their expert's training, stopped where validation is nearest to "
-        f"{MEDIUM_SHARE:.3g} of the way from random (on markets: from no position) to the expert. "
-        "Sizes are collections of their own, none a part of another. In brackets D4RL's measure, "
-        "0 random and 100 expert.",
-    ]
-    header = ["dataset", "transitions", "episodes", "return of an episode"]
-    for name, group in itertools.groupby(files, key=lambda item: item[1]["task"]):
-        rows = [
-            [
-                f"[{entry['kind']} {size_name(entry['size'])}]({card_of(path)})",
-                f"{entry['rows']:,}", f"{entry['episodes']:,}",
-                f"{_spread(entry['behavior_return'], entry['behavior_return_std'])} "
-                f"({_score(entry)})",
-            ]
-            for path, entry in group
-        ]  # fmt: skip
-        task = tasks.get(name)
-        title = name if task is None else f"{task.title} (`{name}`)"
-        blocks += [f"## {title}", *([] if task is None else [task.note]), table(header, rows)]
-    return "\n\n".join(blocks) + "\n"
-
-
-def _spread(mean: float, std: float) -> str:
+def spread(mean: float, std: float) -> str:
+    """Mean and deviation of a return."""
     return f"{mean:.6g} ± {std:.3g}"
 
 
@@ -267,12 +219,12 @@ def _reference(reference: dict[str, Any] | None) -> str:
     if reference is None:
         return NONE
     return (
-        f"{_spread(reference['mean'], reference['std'])} ({reference['episodes']:,} episodes of "
+        f"{spread(reference['mean'], reference['std'])} ({reference['episodes']:,} episodes of "
         f"`{PurePosixPath(reference['file']).name}`)"
     )
 
 
-def _score(entry: dict[str, Any]) -> str:
+def score(entry: dict[str, Any]) -> str:
     """100 (behaviour - random) / (expert - random); "-" without an expert better than random."""
     random, expert = (entry["reference_returns"][kind] for kind in ("random", "expert"))
     if random is None or expert is None or expert["mean"] <= random["mean"]:

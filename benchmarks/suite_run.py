@@ -23,6 +23,7 @@ from benchmarks.suite_manifest import (
 )
 from benchmarks.suite_plan import Step
 from data_tools.files import replacing
+from data_tools.parents import lifeline
 
 PAUSE = 0.05  # seconds between two looks at what runs
 
@@ -44,14 +45,17 @@ Launch = Callable[[list[str], Path, Path], Process]
 
 
 def launch(words: list[str], folder: Path, log: Path) -> Process:
-    """Start ``python -m WORDS`` in a folder; what it prints goes into the log."""
+    """Start ``python -m WORDS`` in a folder; what it prints goes into the log.
+
+    It ends with this process, also where that is killed: who goes on after it begins it anew.
+    """
     paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths)}
     with open(log, "wb") as stream:
         # a session of its own: Ctrl-C is ours to hand on, once
         return subprocess.Popen(
-            [sys.executable, "-m", *words], cwd=folder, env=environment, stdin=subprocess.DEVNULL,
-            stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
+            [sys.executable, "-m", "data_tools.parents", *words], cwd=folder, env=environment,
+            stdin=lifeline(), stdout=stream, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
 
 

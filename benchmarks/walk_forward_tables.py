@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.markdown import table
-from benchmarks.scores_tables import BASIS_POINTS, CONTROLS, NONE, estimate
+from benchmarks.scores_text import BASIS_POINTS, CONTROLS, NONE, estimate
 
 _JUDGED = ("validation", "test")
 NOTE = (

@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from data_tools.command_line import CommandLineError, terminate_cleanly
 from data_tools.flat_layout import DatasetError
+from data_tools.parents import end_with_parent
 from data_tools.parts import Part, Recording, record_part
 from gym_trade import Market
 
@@ -67,7 +68,7 @@ class Engine:
 
 def _run_processes(recording: Recording, parts: Sequence[Part], jobs: int, bar: tqdm[Any]) -> None:
     # spawned: a forked child would inherit the locks of this one's threads
-    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=terminate_cleanly)
+    pool = ProcessPoolExecutor(jobs, get_context("spawn"), initializer=_begin_worker)
     try:
         futures = {pool.submit(record_part, recording, part): part for part in parts}
         for future in as_completed(futures):
@@ -83,6 +84,11 @@ def _run_processes(recording: Recording, parts: Sequence[Part], jobs: int, bar: 
         raise
     finally:
         pool.shutdown(wait=True, cancel_futures=True)
+
+
+def _begin_worker() -> None:
+    terminate_cleanly()
+    end_with_parent()
 
 
 def import_ray() -> Any:

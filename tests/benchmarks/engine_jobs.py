@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import signal
 import sys
+import time
 from dataclasses import dataclass
 from pathlib import Path
+
+from data_tools.files import replacing
 
 
 @dataclass(frozen=True)
@@ -28,3 +32,12 @@ def work(job: Job) -> None:
         os.kill(os.getpid(), signal.SIGKILL)
     if job.code:
         sys.exit(job.code)
+
+
+def hang(job: Job) -> None:
+    """Hold a lock, half of the result written, for longer than any test lasts."""
+    with replacing(job.folder / "result.json") as temporary, open(job.folder / "lock", "w") as lock:
+        temporary.write_text("half")
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        (job.folder / "hangs").touch()
+        time.sleep(600)

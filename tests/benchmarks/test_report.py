@@ -90,7 +90,7 @@ def test_write_then_check(folder):
     assert call(folder, "--write") == 0
     assert call(folder, "--check") == 0
     text = (folder / "README.md").read_text()
-    assert "old" not in text
+    assert "\nold\n" not in text
     assert text.startswith("# x") and text.endswith("after\n") and "\nbetween\n" in text
     assert "| martingale: CQL | +100.0% | 2.00 (1.00 to 3.00) | 100.0% | 1 | 1 |" in text
 

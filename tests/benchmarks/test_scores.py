@@ -8,7 +8,15 @@ import json
 import numpy as np
 import pytest
 
-from benchmarks import scores, scores_cell, scores_config, scores_sweeps, scores_tables
+from benchmarks import (
+    scores,
+    scores_cell,
+    scores_config,
+    scores_door,
+    scores_scale,
+    scores_sweeps,
+    scores_tables,
+)
 from benchmarks.machine import describe_machine
 from benchmarks.scores_cell import Cell, growth
 from benchmarks.scores_config import ScoreTask, Suite
@@ -38,6 +46,8 @@ def place(tmp_path_factory):
     patch.setitem(scores_config.TASKS, NAME, task)
     patch.setitem(scores_config.SUITES, "quick", suite)
     patch.setattr(ScoreTask, "words", lambda self, method: (*TINY, "--threads", "1"))
+    # a period of some ninety decisions proves no expert to be one
+    patch.setattr(scores_scale, "is_expert", lambda paths: True)
     patch.setattr(scores, "Maker", functools.partial(Maker, launch=InProcess()))
     yield folder
     patch.undo()
@@ -220,7 +230,49 @@ def test_cells_that_are_missing_are_told(made, place):
     assert found["checks"][-1]["verdict"] == "incomplete"
     assert found["selection"][NAME]["trials"] == len(works) + 1
     texts = scores_tables.scores_tables(found | {"machine": describe_machine()})
-    assert "1 cells are missing" in texts["Methods"]
+    assert "1 cell is missing" in texts["Methods"]
+
+
+def test_jobs_of_later_stages_are_told_apart_from_cells(made, monkeypatch, capsys):
+    """The stage of costs loses an answer that it cannot find again."""
+    written = []
+    monkeypatch.setattr(scores, "write_result", lambda *words: written.append(words))
+    (lost,) = (made / "sweeps" / "costs" / NAME).rglob("il/seed0.json")
+    answer = lost.read_text()
+    cell = json.loads((made / "cells" / NAME / "random-300/il/seed0.json").read_text())
+    checkpoint = made / cell["directory"] / "policy.pth"
+    lost.unlink()
+    away = checkpoint.rename(checkpoint.with_suffix(".away"))
+    try:
+        assert scores.main(["--folder", str(made)]) == 1
+    finally:
+        away.rename(checkpoint)
+        lost.write_text(answer)
+    said = capsys.readouterr()
+    assert "1 job of later stages is missing: the logs below" in said.err
+    assert "1 job of later stages is missing: results are not written" in said.err
+    assert "1 job of later stages is missing: these are" in said.out and "cell is" not in said.out
+    assert "| every cell was run | none is missing | holds |" in said.out
+    name = f"costs: {NAME}/random-300/il/seed0"
+    line = f"| every job of the later stages was done | 1 missing: {name} | incomplete |"
+    assert line in said.out and written == []
+    assert scores.main(["--folder", str(made)]) == 0 and len(written) == 1
+
+
+def test_with_ray_datasets_are_made_by_all_cores_of_this_machine(place, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: range(3))
+    monkeypatch.setattr(scores_door, "import_ray", lambda: None)
+    jobs = []
+
+    class Stopped(Maker):
+        def make(self, plan):
+            jobs.append(self.jobs)
+            raise ValueError("that is all")
+
+    monkeypatch.setattr(scores, "Maker", Stopped)
+    for flags in ((), ("--engine", "ray"), ("--engine", "ray", "--jobs", "5"), ("--jobs", "2")):
+        assert scores.main(["--folder", str(tmp_path), *flags]) == 2
+    assert jobs == [1, 3, 5, 2]
 
 
 def test_a_check_that_fails_is_told_after_the_result_is_written(made, monkeypatch, capsys):

@@ -10,7 +10,8 @@ import pytest
 
 from benchmarks import scores_checks
 from benchmarks.reversion_optimum import optimum
-from benchmarks.scores_checks import checks, draws_of, excess
+from benchmarks.scores_bounds import excess
+from benchmarks.scores_checks import checks, draws_of
 from benchmarks.scores_config import EASY, EASY_CONTINUOUS, MARTINGALE
 from benchmarks.scores_learned import compared_rows
 from benchmarks.scores_paths import (
@@ -22,7 +23,7 @@ from benchmarks.scores_paths import (
     padded_returns,
 )
 from benchmarks.scores_verdict import FAILS, HOLDS, UNKNOWN
-from benchmarks.time_bootstrap import joint_draws
+from benchmarks.time_draws import joint_draws
 
 STEPS = 400
 DEVIATION = 0.01

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import fcntl
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import pytest
 
 from benchmarks.scores_engine import RETRIES, run_jobs
@@ -32,6 +38,46 @@ def test_what_always_dies_is_given_up(tmp_path):
     outcome = run_jobs(work, [job], workers=1)
     assert outcome.done == [] and outcome.failed == {"dies": f"killed {RETRIES + 1} times"}
     assert job.attempts == RETRIES + 1
+
+
+PARENT = """
+import sys
+from pathlib import Path
+from benchmarks.scores_engine import run_local
+from tests.benchmarks.engine_jobs import Job, hang
+run_local(hang, [Job("hangs", Path(sys.argv[1]))], 1)
+"""
+
+
+def wait_for(condition):
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+
+
+def is_free(lock):
+    """Whether the process that held the lock has ended."""
+    with open(lock) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+    return True
+
+
+def test_a_worker_ends_with_a_parent_that_is_killed(tmp_path):
+    root = Path(__file__).parents[2]
+    parent = subprocess.Popen([sys.executable, "-c", PARENT, str(tmp_path)], cwd=root)
+    try:
+        wait_for((tmp_path / "hangs").exists)
+        assert not is_free(tmp_path / "lock")
+        assert len(list(tmp_path.glob(".result.json.*"))) == 1
+    finally:
+        parent.kill()
+        parent.wait()
+    wait_for(lambda: is_free(tmp_path / "lock"))
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["hangs", "lock"]
 
 
 def test_nothing_to_do(tmp_path):

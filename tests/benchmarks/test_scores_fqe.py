@@ -132,19 +132,54 @@ def test_one_that_fails_is_told_and_the_others_are_kept(works, judged, result):
     assert str(data) in broken.log.read_text()
 
 
+@pytest.mark.parametrize("content", [None, b"no checkpoint"])
+def test_a_policy_that_cannot_be_read_has_failed_and_is_not_left_out(
+    content, works, judged, result, named
+):
+    """FQE is for such policies, unlike for those that are left out."""
+    broken = judged[0][1]
+    path = broken.place / broken.checkpoint
+    before = path.read_bytes()
+    path.unlink()
+    if content is not None:
+        path.write_bytes(content)
+    said = []
+    try:
+        made = fqe(works, CONTROLS, JUDGED, settings=SETTINGS, say=lambda *w: said.append(w))
+    finally:
+        path.write_bytes(before)
+    assert made["missing"] == [f"fqe/{broken.name}"]
+    assert said == [(broken.name, "FAILED: exit code 1")]
+    assert "checkpoint" in broken.log.read_text()
+    own = made["datasets"][f"{NAME}/random-{SIZE}"]
+    assert set(own["left_out"]) == {"dt"} and own["missing"] == [broken.name]
+    rows = {row["label"]: row["seeds"] for row in own["rows"]}
+    assert rows["il"] == [0] and set(rows) == {"il", "il raw", "il of medium", "expert"}
+    (text,) = fqe_tables(made).values()
+    assert "Failed, and missing here: il/seed1." in text and "il is left out" not in text
+    # once it is there again, so is what was found of it
+    assert fqe(works, CONTROLS, JUDGED, settings=SETTINGS, say=pytest.fail) == result
+
+
 def test_what_has_no_cell_is_left_out(works):
     assert fqe(works, CONTROLS, [(NAME, "expert"), ("elsewhere", "random")])["datasets"] == {}
     assert policies_of(works, {}, NAME, "expert") == ([], {})
 
 
-def test_tables_say_what_stands_beside_what(result, monkeypatch):
+@pytest.fixture
+def named(monkeypatch):
+    """The market among the benchmark's tasks, as tables need it."""
     task = ScoreTask(market_tasks("market.csv", ())[0], ("il", "dt"))
     monkeypatch.setitem(scores_config.TASKS, NAME, task)
+
+
+def test_tables_say_what_stands_beside_what(result, named):
     ((title, text),) = fqe_tables(result).items()
     assert title == f"Fitted Q evaluation: {NAME}/random-{SIZE}"
     rows = ("| *expert* | 1 |", "| il | 2 |", "| il of medium | 1 |", "| 5 in 2 groups |")
     for words in (*rows, "dt is left out: a", "discount 0.5", "2 fits of 20 steps", "| 2500.0 |"):
         assert words in text
+    assert "missing" not in text
 
 
 def row(label, role, estimate, discounted, growth):

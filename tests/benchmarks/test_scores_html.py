@@ -139,6 +139,17 @@ def test_a_report_of_own_bars_claims_no_optimum(result):
 def test_a_part_says_so(result):
     result["missing"] = ["a/b", "c/d"]
     assert "Not finished: 2 cells are missing." in Page(report_html(result)).said
+    result["missing_jobs"] = ["fqe: c"]
+    both = "Not finished: 2 cells and 1 job of later stages are missing."
+    assert both in Page(report_html(result)).said
+
+
+def test_time_is_told_as_what_it_is(result):
+    """What a cell took has its tests in it."""
+    hours = sum(len(row["seeds"]) for row in result["rows"].values()) * 9.0 / 3600
+    said = Page(report_html(result)).said
+    assert "training time" not in said
+    assert said.partition("training and testing")[2].strip().startswith(f"{hours:.1f} core hours")
 
 
 def test_no_name_becomes_markup(result):

@@ -11,8 +11,10 @@ import pytest
 from benchmarks import scores_cell
 from benchmarks.scores_behaviours import behaviours
 from benchmarks.scores_cell import Cell, Work, on_every_decision
+from benchmarks.scores_paths import Paths, draw
 from benchmarks.scores_references import open_judged, references
-from benchmarks.scores_result import ends, gather
+from benchmarks.scores_result import gather
+from benchmarks.scores_scale import ends
 from benchmarks.scores_walks import PolicyAtFees
 from data_tools.collect import collect
 from offline_algos.report import CHECKPOINTS, CURVES
@@ -123,10 +125,27 @@ def test_the_behaviour_s_growth_is_a_decision_s(place, controls):
 
 
 def test_an_expert_that_is_none_scores_nothing():
-    walks = {name: [{"growth": value}] for name, value in (("random", 0.2), ("expert", 0.1))}
-    assert ends("market-levels", {"controls": walks}) is None
-    walks["expert"][0]["growth"] = 0.3
-    assert ends("market-levels", {"controls": walks}) == (0.2, 0.3, "expert")
+    noise = 1e-3 * np.random.default_rng(0).standard_normal(400)
+    cases = (  # growth of random and of the expert, random's end, and whether there are scores
+        (-3e-4, 5e-4, False, True),
+        (-3e-4, -4e-4, False, False),  # worse than random
+        (-3e-4, 0.5e-4, False, False),  # better than random, but not clearly than no position
+        (4.9e-4, 5e-4, False, False),  # the other way round, as where all prices rise
+        (-3e-4, 5e-4, True, True),
+        (-3e-4, 0.5e-4, True, False),
+    )
+    for low, high, ended, scored in cases:
+        paths = Paths(400)
+        for name, value, turn in (("random", low, 1), ("expert", high, -1)):
+            paths.controls[name] = np.expm1(value + turn * (noise - noise.mean()))[None]
+        paths.ruined |= {"random"} if ended else set()
+        draw(paths, 500)
+        walks = {"random": [{"growth": low}], "expert": [{"growth": high}]}
+        found = ends("market-levels", {"controls": walks}, paths)
+        assert found == ((low, high, "expert") if scored else None)
+        walks["optimum"] = [{"growth": 1e-3}]  # who is known to be the best needs no interval
+        assert ends("x", {"controls": walks}, paths) == (low, 1e-3, "optimum")
+        assert ends("martingale-x", {"controls": walks}, paths) is None
 
 
 def test_between_rollouts_equity_is_what_it_last_was():

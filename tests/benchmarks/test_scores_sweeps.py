@@ -163,6 +163,19 @@ def test_what_was_walked_is_not_walked_again(place):
     assert job.result in files and not job.is_done
 
 
+def test_an_expert_that_is_made_again_is_walked_again(place, tmp_path):
+    job = ControlsAtFees("x", tmp_path, "any.pth", (0.0,), "flat", "expert.pth")
+    job.result.parent.mkdir(parents=True)
+    asked = []
+    for content in (None, "one", "another"):
+        if content is not None:
+            (tmp_path / "expert.pth").write_text(content)
+        assert not job.is_done and job.command() not in asked
+        asked.append(job.command())
+        job.result.write_text(json.dumps({"command": job.command()}))
+        assert job.is_done
+
+
 def test_a_policy_that_is_not_there_is_told(place, tmp_path):
     job = PolicyAtFees("x", tmp_path, "none.pth", FEES_BP)
     with pytest.raises(SystemExit):

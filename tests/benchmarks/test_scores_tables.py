@@ -7,10 +7,11 @@ import pytest
 
 from benchmarks import report, scores_report, scores_tables
 from benchmarks.aggregate import stratified_difference
+from benchmarks.deflation import deflate_best
 from benchmarks.machine import describe_machine, write_result
 from benchmarks.scores_config import EASY
 from benchmarks.scores_paths import Paths
-from benchmarks.scores_result import _share
+from benchmarks.scores_scale import share_of
 from benchmarks.scores_selection import selection
 from benchmarks.scores_summaries import (
     ablation_table,
@@ -18,7 +19,6 @@ from benchmarks.scores_summaries import (
     selection_table,
     sizes_table,
 )
-from benchmarks.sharpe import deflate_best
 
 SHOWN = {"total_return": 0.1, "sharpe": 1.0, "max_drawdown": 0.2, "turnover": 5.0, "n_trades": 3.0}
 
@@ -138,9 +138,9 @@ def test_selection_is_of_all_cells():
 
 
 @pytest.mark.parametrize(("grown", "share"), [(2.0, 0.5), (0.0, None), (-2.0, None)])
-def test_of_an_optimum_that_did_not_grow_nothing_is_a_share(grown, share):
-    assert _share(1.0, {"controls": {"optimum": [{"growth": grown}]}}) == share
-    assert _share(1.0, {"controls": {}}) is None
+def test_of_an_optimum_that_did_not_grow_nothing_is_ashare_of(grown, share):
+    assert share_of(1.0, {"controls": {"optimum": [{"growth": grown}]}}) == share
+    assert share_of(1.0, {"controls": {}}) is None
 
 
 def test_the_best_may_be_one_who_never_trades():
@@ -196,3 +196,10 @@ def test_only_the_small_suite_and_the_example_must_be_shown(result, tmp_path):
             report.render("", tmp_path)
     finally:
         report.TABLES.update(kept)
+
+
+def test_why_methods_have_no_scores():
+    result = {"methods": {}, "missing": [], "tasks": {"market-levels": {"top": None}}}
+    assert scores_tables.methods_table(result) == "No method has scores here."
+    result["tasks"]["x"] = {"top": "optimum"}
+    assert "of equally many seeds on every dataset." in scores_tables.methods_table(result)
