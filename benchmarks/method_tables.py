@@ -47,7 +47,7 @@ def methods_table(result: dict[str, Any]) -> str:
         "episodes (CartPole and Pendulum: 10 of fixed seeds; HalfCheetah: 5, seed 0 alone; "
         "markets: one pass over the period after the data); one dataset a task; "
         "networks of two layers of 64, HalfCheetah 256 (CQL 128), the flags in "
-        "`benchmarks/methods.py`; "
+        "`benchmarks/method_cases.py`; "
         f"runs of commit {', '.join(sorted(commits))}."
     )
     return table(header, rows) + "\n\n" + provenance(result, more)
