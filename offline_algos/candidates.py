@@ -58,7 +58,7 @@ def pair(network: Critic, obs: torch.Tensor, beside: torch.Tensor) -> torch.Tens
 
 
 def best(actions: torch.Tensor, values: torch.Tensor) -> torch.Tensor:
-    """The actions (B, A) of the greatest values, (B, n, 1), of n, (B, n, A); of equals the first."""
+    """Of n actions (B, n, A) that of the greatest value (B, n, 1), the first of equals: (B, A)."""
     chosen = values.argmax(1, keepdim=True)
     return actions.gather(1, chosen.expand(-1, 1, actions.shape[2])).squeeze(1)
 
