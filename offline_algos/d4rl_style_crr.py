@@ -4,6 +4,8 @@ Behaviour cloning that imitates an action the more, the better it is than the po
 
     minimise E_D[ -f(A) log pi(a|s) ],  A = Q(s, a) - mean of Q(s, a_j), a_j ~ pi(s)
 
+It acts by its mean, or with --num-candidates by the best of some actions around it (`candidates`).
+
     python d4rl_style_crr.py --load-buffer-name trades.hdf5
 """
 

@@ -5,6 +5,8 @@ is ever valued; the policy imitates actions with weights
 
     exp(temperature (Q(s, a) - V(s))), at most advantage-clip
 
+It acts by its mean, or with --num-candidates by the best of some actions around it (`candidates`).
+
     python d4rl_style_iql.py --load-buffer-name trades.hdf5
 """
 
