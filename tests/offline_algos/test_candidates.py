@@ -122,6 +122,7 @@ def by_hand(algorithm, actor, name, row):
 @pytest.mark.parametrize("name", NAMES)
 def test_the_actor_asks_what_is_trained_and_its_target_critics(name, tmp_path):
     algorithm, actor = steps(name, "--num-candidates", "5")
+    assert list(actor.critics) == [algorithm.critic_old.module, algorithm.critic2_old.module]
     observations = torch.randn(20, batches.COLUMNS)
     with torch.no_grad():
         chosen = actor(observations)
