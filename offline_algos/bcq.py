@@ -10,6 +10,7 @@ from torch import nn
 from torch.nn.functional import mse_loss
 
 from offline_algos.actors import BoxActor
+from offline_algos.candidates import best, fixed_noise, pair
 from offline_algos.networks import Critic, Inputs, as_inputs, mlp
 from offline_algos.normalisation import Normaliser
 from offline_algos.updates import TensorUpdates, batch_loss, batch_mean, give_back
@@ -17,7 +18,6 @@ from offline_algos.updates import TensorUpdates, batch_loss, batch_mean, give_ba
 # Of a latent number drawn for an action (the paper's supplement): wider ones are unlike the data's.
 LATENT_BOUND = 0.5
 LOG_STD_RANGE = (-4.0, 15.0)  # of the VAE's log deviation, as in the authors' code
-LATENT_SEED = 0  # of the latents with which an actor acts
 
 
 class PairNetwork(Critic):
@@ -34,18 +34,6 @@ class PairNetwork(Critic):
         inputs = as_inputs(inputs)
         self.arguments = {"inputs": inputs.to_dict(), "beside": beside, "outputs": outputs}
         self.rest = mlp((*inputs.hidden_sizes, outputs))
-
-
-def pair(network: Critic, obs: torch.Tensor, beside: torch.Tensor) -> torch.Tensor:
-    """Outputs (B, k) for a vector beside each observation, (B, n, k) for n of them.
-
-    Args:
-        network: A critic, or another that reads two things.
-        obs: Normalised observations, (B, D); each is read once.
-        beside: (B, W), or (B, n, W), or (1, n, W) for the same in each observation.
-    """
-    read = network.read(obs)
-    return network.value(read if beside.ndim == 2 else read.unsqueeze(1), beside)
 
 
 class VAE(nn.Module):
@@ -160,8 +148,7 @@ class BatchConstrainedActor(BoxActor):
         arguments = {name: network.arguments for name, network in networks.items()}
         super().__init__(normaliser, low, high, samples=samples, **arguments)
         self.vae, self.perturbation, self.critic = vae, perturbation, critic
-        generator = torch.Generator().manual_seed(LATENT_SEED)
-        latents = torch.randn(1, samples, vae.latent_width, generator=generator)
+        latents = fixed_noise(samples, vae.latent_width)
         self.register_buffer("latents", latents.clamp_(-LATENT_BOUND, LATENT_BOUND))
 
     @classmethod
@@ -176,8 +163,7 @@ class BatchConstrainedActor(BoxActor):
         """See `Actor.forward`."""
         obs = self.normaliser(observations)
         actions = self.perturbation(obs, self.vae.decode(obs, self.latents))
-        best = pair(self.critic, obs, actions).argmax(1, keepdim=True)
-        return self.to_box(actions.gather(1, best.expand(-1, 1, actions.shape[2])).squeeze(1))
+        return self.to_box(best(actions, pair(self.critic, obs, actions)))
 
 
 class BCQ(TensorUpdates, stock.BCQ):

@@ -34,6 +34,8 @@ ACTORS = {
     "gaussian": ("actors", "GaussianActor"),
     "constrained": ("discrete_bcq", "ConstrainedActor"),
     "batch_constrained": ("bcq", "BatchConstrainedActor"),
+    "squashed_candidates": ("candidates", "SquashedCandidates"),
+    "clipped_candidates": ("candidates", "ClippedCandidates"),
     "transformer": ("transformer_actor", "TransformerActor"),
 }
 

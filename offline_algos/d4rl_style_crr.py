@@ -4,6 +4,8 @@ Behaviour cloning that imitates an action the more, the better it is than the po
 
     minimise E_D[ -f(A) log pi(a|s) ],  A = Q(s, a) - mean of Q(s, a_j), a_j ~ pi(s)
 
+It acts by its mean, or with --num-candidates by the best of some actions around it (`candidates`).
+
     python d4rl_style_crr.py --load-buffer-name trades.hdf5
 """
 
@@ -29,6 +31,7 @@ from offline_algos.arguments import (
     training_parser,
     whole,
 )
+from offline_algos.candidates import SquashedCandidates, add_candidates
 from offline_algos.crr import ADVANTAGES, CRR, MODES
 from offline_algos.networks import Critic, GaussianNetwork
 from offline_algos.preparation import Setup
@@ -75,6 +78,7 @@ def make_parser() -> command_line.ArgumentParser:
         default=4,
         help="actions of the policy that it is estimated from (default %(default)s)",
     )
+    add_candidates(group)
     add_learning_rates(group, "actor", "critic")
     return parser
 
@@ -103,7 +107,15 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[CRR, Actor]:
         advantage=args.advantage,
         num_samples=args.num_samples,
     )
-    actor = GaussianActor(setup.normaliser, network, **setup.task.bounds)
+    actor: Actor = GaussianActor(setup.normaliser, network, **setup.task.bounds)
+    if args.num_candidates:
+        actor = SquashedCandidates(
+            setup.normaliser,
+            network,
+            (algorithm.critic_old.module, algorithm.critic2_old.module),
+            **setup.task.bounds,
+            candidates=args.num_candidates,
+        )
     return algorithm.to(args.device), actor.to(args.device)
 
 

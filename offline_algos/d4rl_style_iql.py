@@ -5,6 +5,8 @@ is ever valued; the policy imitates actions with weights
 
     exp(temperature (Q(s, a) - V(s))), at most advantage-clip
 
+It acts by its mean, or with --num-candidates by the best of some actions around it (`candidates`).
+
     python d4rl_style_iql.py --load-buffer-name trades.hdf5
 """
 
@@ -27,6 +29,7 @@ from offline_algos.arguments import (
     number,
     training_parser,
 )
+from offline_algos.candidates import ClippedCandidates, add_candidates
 from offline_algos.iql import IQL, IQLPolicy
 from offline_algos.networks import Critic, DeterministicNetwork
 from offline_algos.preparation import Setup
@@ -59,6 +62,7 @@ def make_parser() -> command_line.ArgumentParser:
         default=100.0,
         help="greatest weight of an action (default %(default)s)",
     )
+    add_candidates(group)
     add_learning_rates(group, "actor", "critic", "value")
     return parser
 
@@ -87,7 +91,16 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[IQL, Actor]:
         temperature=args.temperature,
         advantage_clip=args.advantage_clip,
     )
-    actor = DeterministicActor(setup.normaliser, network, **setup.task.bounds)
+    actor: Actor = DeterministicActor(setup.normaliser, network, **setup.task.bounds)
+    if args.num_candidates:
+        actor = ClippedCandidates(
+            setup.normaliser,
+            network,
+            (algorithm.critic_old.module, algorithm.critic2_old.module),
+            **setup.task.bounds,
+            candidates=args.num_candidates,
+            log_std=policy.log_std,
+        )
     return algorithm.to(args.device), actor.to(args.device)
 
 

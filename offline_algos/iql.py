@@ -24,7 +24,7 @@ class IQLPolicy(Policy):
 
     It is the authors' choice, and the better founded one for recorded actions: those on the edge
     of the box, such as a full position, have a density like all others, where that of a squashed
-    Gaussian is infinite or zero. Acting, it plays the mean.
+    Gaussian is infinite or zero. Acting, it plays the mean; `candidates` has another way.
 
     Args:
         actor: The mean.

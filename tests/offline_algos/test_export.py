@@ -12,6 +12,7 @@ import torch
 from offline_algos import checkpoint, export
 from offline_algos.actors import Actor, DeterministicActor, GaussianActor, GreedyActor
 from offline_algos.bcq import VAE, BatchConstrainedActor, Perturbation
+from offline_algos.candidates import ClippedCandidates, SquashedCandidates
 from offline_algos.checkpoint import TrainedPolicy, load_policy, save_policy
 from offline_algos.discrete_bcq import ConstrainedActor
 from offline_algos.export import ExportError, export_onnx, export_torchscript, main
@@ -52,6 +53,11 @@ def make(kind: str, encoder: str = "mlp") -> Actor:
         return DeterministicActor(normaliser, DeterministicNetwork(inputs, 2), **BOX)
     if kind == "gaussian":
         return GaussianActor(normaliser, GaussianNetwork(inputs, 2), **BOX)
+    if kind.endswith("candidates"):
+        made = ClippedCandidates if kind.startswith("clipped") else SquashedCandidates
+        critics = [Critic(inputs, 2), Critic(inputs, 2)]
+        network = made.network_class(inputs, 2)
+        return made(normaliser, network, critics, **BOX, candidates=10)
     assert kind == "batch_constrained"
     networks = (VAE(inputs, 2, 4), Perturbation(inputs, 2, 0.05), Critic(inputs, 2))
     return BatchConstrainedActor(normaliser, *networks, **BOX, samples=10)
@@ -97,6 +103,8 @@ CASES = [
     ("deterministic", "transformer"),
     ("gaussian", "cnn"),
     ("batch_constrained", "mlp"),
+    ("clipped_candidates", "mlp"),
+    ("squashed_candidates", "mlp"),
 ]
 
 
