@@ -57,9 +57,13 @@ def training_periods(
         found = split_before(environment, seen, first, last, words=words)
         if found is not None:
             return found
+        why = f"too little to validate on lies between {words.span} and --test-start"
+        if seen is None:
+            why = f"{words.span} is not known, nor what of it lies before --test-start"
+        elif seen[0] < first < seen[1]:
+            why = f"inside {words.span} lies --test-start"
         print(
-            f"too little to validate on lies between {words.span} and --test-start "
-            f"{args.test_start}: the first 30% from there validate, and the test is the rest"
+            f"{why} {args.test_start}: the first 30% from there validate, and the test is the rest"
         )
     return split(environment, first, last, words=words)
 
