@@ -89,12 +89,15 @@ def find_runs(folder: Path) -> list[Run]:
             f"no run below {folder} has a seed: {found[0]} is not called seed<seed>-<time>. Leave "
             "runs' folders as training named them."
         )
-    runs: dict[tuple[str, str, str, int], Run] = {}
+    read: list[Run] = []
     for directory in sorted(named, key=lambda path: path.name.partition("-")[2]):
         run = _read(directory, folder)
         if len(run.points) < 2:
             print(f"left out, not validated yet: {directory}", file=sys.stderr)
             continue
+        read.append(run)
+    runs: dict[tuple[str, str, str, int], Run] = {}
+    for run in _with_likely_data(read):
         key = (run.task, run.method, run.data, run.seed)
         if key in runs:
             print(f"left out, newer with that seed: {runs[key].directory}", file=sys.stderr)
@@ -102,6 +105,23 @@ def find_runs(folder: Path) -> list[Run]:
     if not runs:
         raise ValueError(f"no run below {folder} was validated after its first epoch yet.")
     return _told_apart(list(runs.values()))
+
+
+def _with_likely_data(runs: list[Run]) -> list[Run]:
+    """The runs; one under way, whose data are not known yet, is one more seed of the only known."""
+    known: dict[tuple[str, str], dict[str, set[int]]] = {}
+    for run in runs:
+        if run.data:
+            own = known.setdefault((run.task, run.method), {})
+            own.setdefault(run.data, set()).add(run.seed)
+
+    def data_of(run: Run) -> str:
+        found = known.get((run.task, run.method), {})
+        only = next(iter(found)) if len(found) == 1 else ""
+        # a seed that is there already may as well be that of other data
+        return only if only and run.seed not in found[only] else ""
+
+    return [run if run.data else run._replace(data=data_of(run)) for run in runs]
 
 
 def _told_apart(runs: list[Run]) -> list[Run]:

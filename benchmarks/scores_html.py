@@ -32,8 +32,9 @@ SYNTHETIC = (
 )
 OWN = (
     "**Scores are of these bars.** Nobody knows their optimum: 100 is what the online expert "
-    "reached, which may be little, so that growth and its interval say more. A method that is good "
-    "here need not earn anything later, or elsewhere."
+    "reached, and there is no score unless that is clearly above no position and random trading. "
+    "It may be little, so that growth and its interval say more. A method that is good here need "
+    "not earn anything later, or elsewhere."
 )
 LIMITS = (
     "**One price path.** All seeds of a task share its training, validation and test periods. "

@@ -57,9 +57,13 @@ def training_periods(
         found = split_before(environment, seen, first, last, words=words)
         if found is not None:
             return found
+        why = f"too little to validate on lies between {words.span} and --test-start"
+        if seen is None:
+            why = f"{words.span} is not known, nor what of it lies before --test-start"
+        elif seen[0] < first < seen[1]:
+            why = f"inside {words.span} lies --test-start"
         print(
-            f"too little to validate on lies between {words.span} and --test-start "
-            f"{args.test_start}: the first 30% from there validate, and the test is the rest"
+            f"{why} {args.test_start}: the first 30% from there validate, and the test is the rest"
         )
     return split(environment, first, last, words=words)
 
@@ -88,14 +92,15 @@ def tested_period(args: argparse.Namespace, environment: VectorTradeEnv, origin:
         environment, origin.collection, same_market=made_in(origin) == found, start=start,
         end=args.test_end, allow_overlap=args.allow_overlap, words=origin.words,
     )  # fmt: skip
-    if before is not None:
-        chosen = before["validation"]
-        begin, end = (read_time(chosen[side]) for side in ("start", "end"))
-        if first < end and begin < last:
-            print(
-                f"note: on dates from {chosen['start']} to {chosen['end']} the checkpoint was "
-                "chosen among others: a test on them flatters it"
-            )
+    chosen = judged["validation"]
+    begin, end = (read_time(chosen[side]) for side in ("start", "end"))
+    if first < end and begin < last:
+        # a market of another content may be the same one, in a longer file
+        flatters = "flatters it" if before is not None else "may flatter it, in another market too"
+        print(
+            f"note: on dates from {chosen['start']} to {chosen['end']} the checkpoint was "
+            f"chosen among others: a test on them {flatters}"
+        )
     return whole_range(environment, first, last, words=origin.words)
 
 

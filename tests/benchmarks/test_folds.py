@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from benchmarks.folds import FoldError, find_folds
+from offline_algos import atari_style_il
 from offline_algos.evaluation import evaluation_environment
-from offline_algos.periods import evaluation_range, split
+from offline_algos.judging import training_periods
 from tests.offline_algos import samples
 
 QUESTIONS = [(1, 0.4, None), (2, 0.3, None), (4, 0.4, None), (7, 0.6, None), (3, 0.5, "6h")]
@@ -81,11 +82,12 @@ def test_no_window_of_a_part_shows_what_was_seen_in_the_part_before(environment,
 
 
 def test_scripts_find_the_same_periods(environment, folds):
+    parser = atari_style_il.make_parser()
     for fold in folds:
-        _, start, _, end = fold.flags
+        args = parser.parse_args(["--load-buffer-name", "any", *fold.flags])
         seen = tuple(pd.Timestamp(text) for text in fold.train)
-        found = evaluation_range(environment, seen, same_market=True, start=start, end=end)
-        assert split(environment, *found) == (fold.validation, fold.test)
+        found = training_periods(args, environment, seen, same_market=True)
+        assert found == (fold.validation, fold.test)
 
 
 def test_later_folds_learn_from_more_unless_the_window_rolls(environment):

@@ -125,6 +125,20 @@ def test_a_method_on_several_datasets_is_several(tmp_path):
     assert last == {"il on medium": 1.0, "il on expert": 2.0, "cql": 1.0}
 
 
+def test_a_run_under_way_is_one_of_those_with_the_only_data_that_is_known(tmp_path):
+    for seed in (0, 1):
+        folder = tmp_path / f"T/il/seed{seed}-20260101-000000"
+        write_progress(folder, [0.0, 1.0])
+        write_result(folder, method="il", task="T", dataset={"path": "/x/expert.hdf5"})
+    # no result yet, which would name the data
+    write_progress(tmp_path / "T/il/seed2-20260102-000000", [0.0, 2.0])
+    assert {(run.method, run.seed) for run in find_runs(tmp_path)} == {("il", n) for n in range(3)}
+    # what has a seed that is there may as well learn from other data
+    write_progress(tmp_path / "T/il/seed0-20260103-000000", [0.0, 3.0])
+    names = [run.method for run in find_runs(tmp_path) if run.seed == 0]
+    assert names == ["il on expert", "il on unknown data"]
+
+
 def run_of(*points, seed=0, **more):
     made = {"task": "T", "method": "il", "online": False, "behaviour": None, "directory": None}
     return Run(seed=seed, points=list(points), **(made | more))

@@ -134,6 +134,7 @@ def test_a_report_of_own_bars_claims_no_optimum(result):
     assert "of some of which the optimum is known" in Page(report_html(result)).said
     said = Page(report_html(result | {"own_market": {"content_hash": "x"}})).said
     assert "Nobody knows their optimum" in said and "They are synthetic" not in said
+    assert "no score unless that is clearly above no position and random trading" in said
 
 
 def test_a_part_says_so(result):

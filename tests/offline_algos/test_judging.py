@@ -41,6 +41,12 @@ def test_with_nothing_before_it_the_test_begins_later_and_that_is_said(trained_w
     assert "too little to validate on lies between the dataset's collection span and" in out
 
 
+def test_a_test_inside_the_data_is_not_said_to_have_too_little_before_it(trained_with):
+    _, out = trained_with("--test-start", "2020-01-02", "--allow-overlap")
+    assert "inside the dataset's collection span lies --test-start 2020-01-02: the first" in out
+    assert "too little" not in out
+
+
 def test_without_flags_nothing_is_said(trained_with):
     judged, out = trained_with()
     assert judged["validation"]["start"] == "2020-01-03T22:45:00"

@@ -132,6 +132,15 @@ def test_another_market_is_tested_whole(il_run, tmp_path, capsys):
     )  # fmt: skip
 
 
+def test_dates_that_chose_the_checkpoint_are_told_in_a_longer_file_too(il_run, tmp_path, capsys):
+    longer = tmp_path / "longer.csv"
+    samples.frame(8000).to_csv(longer)
+    arguments = ("--eval-only", "--resume-path", il_run, "--logdir", tmp_path)
+    dates = ("--test-market", longer, "--test-start", "2020-01-04")
+    assert trained.use("atari_style_il", *arguments, *dates) == 0
+    assert "chosen among others: a test on them may flatter it" in capsys.readouterr().out
+
+
 def test_another_script_s_checkpoint(il_run, continuous_run, tmp_path, capsys):
     for name, run, right in (
         ("atari_style_cql", il_run, "atari_style_il.py"),
