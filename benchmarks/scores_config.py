@@ -44,7 +44,10 @@ OWN: dict[str, tuple[str, ...]] = {
     "d4rl_style_cql": ("--alpha", "0.01", "--cql-weight", "0.5"),
 }
 # Variants: a name, and the flags that make it so.
-CRR_WITH_CQL = ("cql", ("--min-q-weight", "1"))
+Variant = tuple[str, tuple[str, ...]]
+CRR_WITH_CQL: Variant = ("cql", ("--min-q-weight", "1"))
+CANDIDATES = 16
+BY_VALUE: Variant = ("by-value", ("--num-candidates", str(CANDIDATES)))
 
 
 @dataclass(frozen=True)
@@ -107,6 +110,7 @@ class Suite:
         ablation: The task and the kind of dataset on which observation normalisation, CRR with
             CQL's term and sizes are compared; None: nowhere.
         ablation_sizes: The other sizes there.
+        variants: Task, kind of dataset, method and variant, beside the method as it is.
         swept: Tasks and kinds of datasets whose policies are walked at other fees.
         asked: Those whose Decision Transformers are asked for other returns.
         swept_seeds: Of how many seeds both are done, the first ones.
@@ -123,6 +127,7 @@ class Suite:
     methods: tuple[str, ...] | None = None
     ablation: tuple[str, str] | None = None
     ablation_sizes: tuple[int, ...] = field(default=(10_000,))
+    variants: tuple[tuple[str, str, str, Variant], ...] = ()
     swept: tuple[tuple[str, str], ...] = ()
     asked: tuple[tuple[str, str], ...] = ()
     swept_seeds: int = 3
@@ -148,6 +153,12 @@ SWEPT = (
     *((EASY, "expert"), (EASY_CONTINUOUS, "expert"), (MARTINGALE, "medium")),
     *((SLTP, "expert"), (ONESTEP, "expert")),
 )
+# Whose policies would answer between all and nothing, which is what their data did.
+VALUED = tuple(
+    (EASY_CONTINUOUS, kind, method, BY_VALUE)
+    for kind in ("random", "medium")
+    for method in ("crr", "iql")
+)
 ASKED = ((EASY, "random"), (EASY, "medium"))
 JUDGED = ((EASY, "medium"), (EASY_CONTINUOUS, "medium"))
 SUITES = {
@@ -158,13 +169,13 @@ SUITES = {
     "small": Suite(
         (EASY, EASY_CONTINUOUS, MARTINGALE), THREE, (100_000,), seeds=5,
         ablation=(EASY, "medium"), swept=SWEPT, asked=ASKED, judged=JUDGED,
-        extra=BRACKETED, folds=((EASY, "random"), 3),
+        extra=BRACKETED, folds=((EASY, "random"), 3), variants=VALUED,
     ),
     "full": Suite(
         tuple(TASKS), (*THREE, "mixed", "rule-based"),
         (10_000, 100_000, 1_000_000), seeds=10, ablation=(EASY, "medium"),
         ablation_sizes=(10_000, 1_000_000), swept=SWEPT, asked=ASKED, swept_seeds=10,
-        judged=JUDGED, folds=((EASY, "random"), 4),
+        judged=JUDGED, folds=((EASY, "random"), 4), variants=VALUED,
     ),
 }  # fmt: skip
 
@@ -182,6 +193,10 @@ def cells_of(suite: Suite) -> list[Cell]:
                         for kind in kinds
                     ]
         made += _ablation(suite, seed)
+        made += [
+            Cell(task, kind, suite.sizes[-1], method, seed, variant=name, flags=flags)
+            for task, kind, method, (name, flags) in suite.variants
+        ]
     return list(dict.fromkeys(made))
 
 

@@ -80,6 +80,6 @@ def on_own_market(suite: Suite) -> Suite:
     """
     looked_at = tuple((name, suite.kinds[-1]) for name in NAMES)
     return replace(
-        suite, tasks=NAMES, ablation=None, extra=(), swept=looked_at, judged=looked_at, asked=(),
-        folds=None,
+        suite, tasks=NAMES, ablation=None, extra=(), variants=(), swept=looked_at, judged=looked_at,
+        asked=(), folds=None,
     )  # fmt: skip

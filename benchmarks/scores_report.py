@@ -39,7 +39,7 @@ COMMANDS = {f"scores-{suite}": f"benchmarks.scores --suite {suite}" for suite in
 # result into a folder of his own, from where it is copied.
 EXAMPLE = "scores-btcusdt"
 COMMANDS[EXAMPLE] = (
-    "benchmarks.scores --suite small --tasks market-levels --market btcusdt "
+    "benchmarks.scores --suite small --tasks market-levels --seeds 3 --market btcusdt "
     '--market-env execute_on=1hour --market-env \'time_frames=["15min","1hour"]\' '
     "--market-env 'window_sizes=[16,16]' --folder mine"
 )

@@ -9,11 +9,16 @@ import numpy as np
 from benchmarks.aggregate import stratified_difference
 from benchmarks.markdown import table
 from benchmarks.scores_checks import FAIR
+from benchmarks.scores_config import BY_VALUE, CANDIDATES
 from benchmarks.scores_selection import BLOCKS
 from benchmarks.scores_text import BASIS_POINTS, NONE, estimate, mean, number
 from benchmarks.suite_config import size_name
 
 Row = dict[str, Any]
+CHANGED = {
+    "cql": "with CQL's term",
+    BY_VALUE[0]: f"acts by the most valued of {CANDIDATES} candidates",
+}
 NO_EXPERT = (
     "; there are no scores, since the online expert's growth is not above no position's and random "
     "trading's by their 95% intervals"
@@ -186,7 +191,7 @@ def ablation_table(result: dict[str, Any]) -> str | None:
         changed = row["variant"] or "observations as they are"
         rows.append([
             f"{row['task']}, {row['kind']} {size_name(row['size'])}: {row['method']}",
-            {"cql": "with CQL's term"}.get(changed, changed),
+            CHANGED.get(changed, changed),
             estimate(row["best"]["interval"], "{:.0f}"),
             estimate(beside["best"]["interval"], "{:.0f}"),
             _difference(row, beside),

@@ -41,7 +41,12 @@ def test_the_small_suite_has_what_was_announced():
     assert {task for task, _, _ in plain} == set(tasks)
     assert {c.seed for c in cells} == set(range(5))
     changed = [c for c in cells if not c.norm_obs or c.variant or c.size != 100_000]
-    assert {(c.task, c.kind) for c in changed} == {SUITES["small"].ablation}
+    valued = {c for c in changed if c.variant == "by-value"}
+    assert {(c.task, c.kind) for c in {*changed} - valued} == {SUITES["small"].ablation}
+    assert {(c.task, c.kind, c.method) for c in valued} == {
+        ("reversion-easy-continuous", kind, method)
+        for kind in ("random", "medium") for method in ("iql", "crr")
+    }  # fmt: skip
 
 
 def test_a_suite_may_have_further_datasets():

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from data_tools import relabel
 from offline_algos import entrance, export
 from offline_algos.arguments import training_parser
 from offline_algos.online_arguments import online_parser
@@ -47,8 +48,9 @@ def test_a_page_names_the_method_s_flags(method, capsys):
         missing = own_flags(name) - named(page)
         assert not missing, f"{method}.md does not name {sorted(missing)} of {name}.py"
     exist = {flag for name in made_by for a in actions_of(name) for flag in a.option_strings}
-    with pytest.raises(SystemExit):
-        export.main(["--help"])
+    for beside in (export, relabel):  # which pages speak of
+        with pytest.raises(SystemExit):
+            beside.main(["--help"])
     exist |= named(capsys.readouterr().out)
     exist |= {"--" + name.replace("_", "-") for used in entrance.USED.values() for name in used}
     # a page may also say what a method has not: "neither ... nor ..."
