@@ -16,7 +16,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from benchmarks.d4rl_runs import METHODS, Job, check_datasets, datasets_in, work
+from benchmarks.d4rl_runs import METHODS, Job, check_datasets, check_flags, datasets_in, work
 from benchmarks.d4rl_tables import gather, results_table
 from benchmarks.machine import write_result
 from benchmarks.scores_engine import run_jobs
@@ -83,6 +83,7 @@ def main(argv: list[str] | None = None) -> int:
         args = _parser().parse_args(argv)
         jobs = jobs_of(args)
         waiting = [job for job in jobs if not job.is_done]
+        check_flags(jobs)
         check_datasets(waiting)
 
         def told(name: str, text: str) -> None:

@@ -126,6 +126,27 @@ def datasets_in(folder: str) -> list[str]:
     return list(dict.fromkeys(names))
 
 
+def check_flags(jobs: Sequence[Job]) -> None:
+    """See that flags are those of a script at least, before any of them is started.
+
+    Args:
+        jobs: All of them. Flags that some methods lack are theirs to refuse.
+
+    Raises:
+        CommandLineError: No method takes them.
+    """
+    wrong: dict[str, command_line.CommandLineError] = {}
+    methods = {job.method: job for job in jobs}
+    for method, job in methods.items():
+        script, *words = job.command()
+        try:
+            importlib.import_module(f"offline_algos.{script}").make_parser().parse_args(words)
+        except command_line.CommandLineError as error:
+            wrong[method] = error
+    if wrong and len(wrong) == len(methods):
+        raise next(iter(wrong.values()))
+
+
 def check_datasets(jobs: Sequence[Job]) -> None:
     """Open the datasets of jobs, and the tasks that they are tested in, before one is run.
 

@@ -147,3 +147,10 @@ def test_bad_flags(flags, message, source, tmp_path, capsys):
     error = capsys.readouterr().err
     assert error.startswith("error: ") and message in error
     assert not (tmp_path / "made").exists()
+
+
+def test_flags_that_no_method_takes_are_refused_before_anything_is_run(source, tmp_path, capsys):
+    flags = ["--methods", "il", "dt", "--seeds", "1"]
+    assert run(source, tmp_path / "made", *flags, more=["--learning-speed", "3"]) == 2
+    assert capsys.readouterr().err.startswith("error: unrecognized arguments: --learning-speed 3")
+    assert not (tmp_path / "made").exists()
