@@ -87,8 +87,11 @@ def plan_datasets(cells: Sequence[Cell]) -> list[Step]:
 
 def workers_of(args: Any) -> int:
     """How many processes this machine runs at once: with Ray and no ``--jobs``, one a core."""
-    cores = len(os.sched_getaffinity(0)) if args.engine == "ray" else 1
-    return args.jobs or cores
+    if args.jobs or args.engine != "ray":
+        return args.jobs or 1
+    if hasattr(os, "sched_getaffinity"):  # not on macOS
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def make_datasets(cells: Sequence[Cell], folder: Path, jobs: int) -> None:
@@ -133,7 +136,8 @@ def estimate(works: Sequence[Work], workers: int) -> str:
     seconds = statistics.fmean(timed) * len(waiting)
     return (
         f"{len(waiting)} to run, about {seconds / 3600:.1f} core hours: "
-        f"{seconds / workers / 60:.0f} minutes with {workers} at once"
+        f"{seconds / workers / 60:.0f} minutes with {workers} at once, experts, datasets and later "
+        "stages not counted"
     )
 
 

@@ -146,6 +146,7 @@ class Suite:
 
 EASY, MARTINGALE = "reversion-easy-levels", "martingale-levels"
 EASY_CONTINUOUS = "reversion-easy-continuous"
+FAIR_CONTINUOUS = ("martingale-continuous", "medium")  # TD3+BC must find nothing there either
 SLTP, ONESTEP = "reversion-easy-sltp", "reversion-easy-onestep"
 THREE = ("random", "medium", "expert")
 BRACKETED = tuple((task, kind) for task in (SLTP, ONESTEP) for kind in THREE)
@@ -169,7 +170,7 @@ SUITES = {
     "small": Suite(
         (EASY, EASY_CONTINUOUS, MARTINGALE), THREE, (100_000,), seeds=5,
         ablation=(EASY, "medium"), swept=SWEPT, asked=ASKED, judged=JUDGED,
-        extra=BRACKETED, folds=((EASY, "random"), 3), variants=VALUED,
+        extra=(*BRACKETED, FAIR_CONTINUOUS), folds=((EASY, "random"), 3), variants=VALUED,
     ),
     "full": Suite(
         tuple(TASKS), (*THREE, "mixed", "rule-based"),

@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.scores_checks import FAIR
-from benchmarks.scores_paths import Paths
+from benchmarks.scores_paths import RESAMPLES, Paths, draw
 
+PAIR = ("expert", "random")
 Ends = tuple[float, float, str]
 
 
@@ -27,7 +28,7 @@ def ends(name: str, found: dict[str, Any], paths: Paths) -> Ends | None:
     Args:
         name: Of the task.
         found: What `scores_references.references` returned of it.
-        paths: Of the task, with their draws.
+        paths: Of the task.
     """
     controls = found["controls"]
     top = "optimum" if "optimum" in controls else "expert"
@@ -42,13 +43,18 @@ def ends(name: str, found: dict[str, Any], paths: Paths) -> Ends | None:
 def is_expert(paths: Paths) -> bool:
     """Whether the online expert's growth is above no position's and random trading's.
 
-    Both by 95% intervals over time. Who trades at random and goes bankrupt has none, and is below
-    no position.
+    Both by 95% intervals over time, drawn for these two alone: a suite's other rows must not decide
+    it. Random trading that went bankrupt has no interval; its growth up to there is what counts.
     """
-    above = [paths.interval("expert")]
-    if "random" in paths.draws:
-        above.append(paths.difference("expert", "random"))
-    return all(interval.known and interval.low > 0.0 for interval in above)
+    pair = Paths(paths.steps, ruined=paths.ruined)
+    pair.controls = {name: paths.controls[name] for name in PAIR if name in paths.controls}
+    draw(pair, RESAMPLES)
+    if "expert" not in pair.draws:
+        return False
+    if "random" in pair.draws and not pair.difference(*PAIR).low > 0.0:
+        return False
+    floor = pair.growth("random") if "random" in pair.controls else 0.0
+    return pair.interval("expert").low > max(floor, 0.0)
 
 
 def optimum_growth(found: dict[str, Any]) -> float | None:

@@ -20,8 +20,8 @@ CHANGED = {
     BY_VALUE[0]: f"acts by the most valued of {CANDIDATES} candidates",
 }
 NO_EXPERT = (
-    "; there are no scores, since the online expert's growth is not above no position's and random "
-    "trading's by their 95% intervals"
+    "; no scores, since the online expert is not clearly better than no position and than random "
+    "trading"
 )
 
 

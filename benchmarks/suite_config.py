@@ -144,6 +144,11 @@ TASKS = (
         ("--market", "synthetic:martingale", *EPISODES),
         "atari_style_qrdqn", QRDQN_MARKET, "ma-cross", 0.02, FAIR,
     ),
+    TaskSets(
+        "martingale-continuous", "Market that is a fair game, continuous exposure", SEQUENTIAL,
+        ("--market", "synthetic:martingale", *CONTINUOUS, *EPISODES),
+        "d4rl_style_sac", SAC_MARKET, "ma-cross", 0.02, FAIR,
+    ),
     *(
         TaskSets(
             f"reversion-{grade}-levels", f"Market with a known optimum, {grade}, discrete levels",
