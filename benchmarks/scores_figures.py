@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from benchmarks import scores_curve_figures as curves
 from benchmarks import scores_score_figures as scores
 from benchmarks.plots import svg_text
-from benchmarks.scores_panels import Case
+from benchmarks.scores_panels import Case, plain_rows
 
 Result = dict[str, Any]
 PATH = re.compile(r'(?<= d=")[^"]*')
@@ -147,8 +147,9 @@ def learning(result: Result, task: str) -> Picture | None:
 
 
 def costs(result: Result, task: str | None = None) -> Picture | None:
-    """Growth over fees: of a task's datasets, or of one dataset of each task."""
-    data = curves.costs_data(result, _cases(result, task))
+    """Growth over fees: of a task's datasets, or of all that were walked at other fees."""
+    cases = list(plain_rows(result)) if task is None else curves.cases_of(result, task)
+    data = curves.costs_data(result, cases)
     if data is None:
         return None
     caption = (

@@ -14,7 +14,7 @@ from benchmarks.machine import write_result
 from benchmarks.plots import same_picture
 from benchmarks.scores_config import EASY, MARTINGALE
 from benchmarks.scores_curves import POINTS, middle, places, thin
-from benchmarks.scores_figures import README_PICTURES, pictures
+from benchmarks.scores_figures import README_PICTURES, costs, pictures
 from tests.benchmarks.scores_samples import FEES
 
 GROUP = f"{EASY}/expert-10k/cql"
@@ -147,6 +147,13 @@ def test_costs_are_the_sweeps(result):
     assert line["mean"] == pytest.approx([1e4 * np.mean(values) for values in swept])
     optimum = data["panels"][1]["controls"]["optimum"]
     assert optimum == pytest.approx([1e4 * x for x in result["costs"]["controls"][EASY]["optimum"]])
+
+
+def test_costs_of_all_tasks_are_of_every_dataset_that_was_swept(result):
+    drawn = [made for task in (EASY, MARTINGALE) if (made := costs(result, task)) is not None]
+    of_tasks = [panel["title"] for picture in drawn for panel in picture.data["panels"]]
+    together = [panel["title"] for panel in costs(result).data["panels"]]
+    assert sorted(together) == sorted(of_tasks) and len(together) > 1
 
 
 def test_a_picture_of_every_task_shows_its_largest_dataset(result):
