@@ -97,6 +97,11 @@ TASKS = {
 }
 
 
+def task_title(name: str) -> str:
+    """For people; of a market of somebody's own, read from a result, its name."""
+    return TASKS[name].sets.title if name in TASKS else name
+
+
 @dataclass(frozen=True)
 class Suite:
     """A matrix of cells.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from benchmarks.markdown import table
-from benchmarks.scores_config import TASKS
+from benchmarks.scores_config import task_title
 from benchmarks.scores_text import BASIS_POINTS
 
 POINTS = {
@@ -85,7 +85,7 @@ def legend(name: str, made: dict[str, Any], settings: dict[str, Any]) -> str:
     errors = {part: BASIS_POINTS * error for part, error in made["errors"].items()}
     fits = [error for row in made["rows"] for error in row["fit_error"] if error is not None]
     said = [
-        f"{TASKS[name.split('/')[0]].sets.title}, data {name}. In basis points; mean (smallest to "
+        f"{task_title(name.split('/')[0])}, data {name}. In basis points; mean (smallest to "
         f"largest) over seeds. Estimate: fitted Q evaluation, discount {settings['gamma']:g} for "
         f"every policy, {settings['fits']} fits of {settings['updates']:,} steps of "
         f"{settings['batch_size']} transitions, mean of Q over the first states of "

@@ -36,7 +36,8 @@ def part(name: str, result: dict[str, Any]) -> str:
 
 COMMANDS = {f"scores-{suite}": f"benchmarks.scores --suite {suite}" for suite in SUITES}
 # A user's market as an example. Its bars are not part of the project: who has them writes the
-# result into a folder of his own, from where it is copied.
+# result into a folder of his own, from where it is copied but for its curves: the equity of who
+# holds is the price itself.
 EXAMPLE = "scores-btcusdt"
 COMMANDS[EXAMPLE] = (
     "benchmarks.scores --suite small --tasks market-levels --seeds 3 --market btcusdt "

@@ -6,7 +6,7 @@ from typing import Any
 
 from benchmarks.markdown import provenance, table
 from benchmarks.scores_checks import FAIR
-from benchmarks.scores_config import TASKS
+from benchmarks.scores_config import task_title
 from benchmarks.scores_fqe_tables import fqe_tables
 from benchmarks.scores_summaries import (
     ablation_table,
@@ -106,11 +106,10 @@ def _legend(result: dict[str, Any], task: str) -> str:
     pairs = [f"*{name}* is the policy of {kind} data" for name, kind in NOISELESS.items()
              if name in about["controls"]]  # fmt: skip
     said += f". Without its noise {', '.join(pairs)}" if pairs else ""
-    title = TASKS[task].sets.title if task in TASKS else task
     return (
-        f"{title}: {said}. Score and share of the optimum's growth: interquartile mean over seeds; "
-        "growth: mean log return a decision over seeds and time, net of fees, without an interval "
-        "where an account went bankrupt, until which it then counts."
+        f"{task_title(task)}: {said}. Score and share of the optimum's growth: interquartile mean "
+        "over seeds; growth: mean log return a decision over seeds and time, net of fees, without "
+        "an interval where an account went bankrupt, until which it then counts."
     )
 
 

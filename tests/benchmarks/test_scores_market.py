@@ -14,6 +14,7 @@ from benchmarks import (
     scores_market,
     scores_stages,
     scores_sweeps,
+    scores_tables,
 )
 from benchmarks.machine import RESULTS
 from benchmarks.scores_config import TASKS, ScoreTask, Suite
@@ -77,6 +78,12 @@ def test_results_are_the_user_s(market, tmp_path, monkeypatch, capsys):
     assert found["own_market"]["environment"]["window_sizes"] == [4, 6]
     assert str(tmp_path) not in path.read_text()
     assert {path.name: path.read_bytes() for path in RESULTS.iterdir()} == before
+    # who reads the result need not have the bars
+    monkeypatch.delitem(scores_config.TASKS, LEVELS)
+    assert (
+        f"{LEVELS}, data"
+        in scores_tables.scores_tables(found)[f"Fitted Q evaluation: {LEVELS}/random-300"]
+    )
     # the folder is this market's from now on
     samples.frame(2600).to_csv(tmp_path / "market.csv")
     assert run(tmp_path, *market) == 2
