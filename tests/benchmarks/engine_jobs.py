@@ -36,7 +36,8 @@ def work(job: Job) -> None:
 
 def hang(job: Job) -> None:
     """Hold a lock, half of the result written, for longer than any test lasts."""
-    with replacing(job.folder / "result.json") as temporary, open(job.folder / "lock", "w") as lock:
+    # the lock is let go last, so that who sees it free finds all of the rest done
+    with open(job.folder / "lock", "w") as lock, replacing(job.folder / "result.json") as temporary:
         temporary.write_text("half")
         fcntl.flock(lock, fcntl.LOCK_EX)
         (job.folder / "hangs").touch()
