@@ -179,7 +179,7 @@ def main(argv: list[str] | None = None) -> int:
         nonlocal failed
         args = parser_(__doc__).parse_args(argv)
         if args.html is not None:
-            check_place(args.html)
+            check_place(args.html, args.folder)
         suite, market = suite_of(args)
         check_flags(args, suite)
         cells = chosen(suite, args)

@@ -147,15 +147,20 @@ def _limits(result: Result) -> str:
     return f"<ul>{''.join(f'<li>{inline(text)}</li>' for text in said)}</ul>"
 
 
-def check_place(path: Path) -> None:
+def check_place(path: Path, made: Path | None = None) -> None:
     """See that a report can be written there.
+
+    Args:
+        path: Of the report.
+        made: A folder that will be there by then, if any.
 
     Raises:
         ValueError: It cannot.
     """
     if path.is_dir():
         raise ValueError(f"{path} is a folder: expected the name of a file such as report.html.")
-    if not path.absolute().parent.is_dir():
+    parent = path.absolute().parent
+    if not parent.is_dir() and (made is None or parent.resolve() != made.resolve()):
         raise ValueError(f"{path}: there is no folder {path.parent}. Make it first.")
 
 

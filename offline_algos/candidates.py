@@ -18,7 +18,7 @@ from typing import Any, ClassVar
 import torch
 from torch import nn
 
-from offline_algos.actors import BoxActor
+from offline_algos.actors import Actor, BoxActor, NetworkActor
 from offline_algos.flag_types import whole
 from offline_algos.iql import LOG_STD_RANGE
 from offline_algos.networks import Critic, DeterministicNetwork, GaussianNetwork
@@ -107,6 +107,31 @@ class CandidateActor(BoxActor):
         network = cls.network_class(**arguments.pop("network"))
         critics = [Critic(**given) for given in arguments.pop("critics")]
         return cls(normaliser, network, critics=critics, **arguments)
+
+    @classmethod
+    def instead_of(
+        cls,
+        plain: NetworkActor,
+        critics: Sequence[Critic],
+        bounds: dict[str, list[float]],
+        candidates: int,
+        **more: Any,
+    ) -> Actor:
+        """What acts for a training: this, or without candidates who acts by the mean.
+
+        Args:
+            plain: Who acts by the mean, of the policy's network.
+            critics: See `CandidateActor`.
+            bounds: Its ``low`` and ``high``.
+            candidates: The flag.
+            more: What a subclass takes beside these.
+        """
+        if not candidates:
+            return plain
+        network: Any = plain.network
+        return cls(
+            plain.normaliser, network, critics=critics, **bounds, candidates=candidates, **more
+        )
 
     @abc.abstractmethod
     def propose(self, obs: torch.Tensor) -> torch.Tensor:

@@ -107,15 +107,11 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[CRR, Actor]:
         advantage=args.advantage,
         num_samples=args.num_samples,
     )
-    actor: Actor = GaussianActor(setup.normaliser, network, **setup.task.bounds)
-    if args.num_candidates:
-        actor = SquashedCandidates(
-            setup.normaliser,
-            network,
-            (algorithm.critic_old.module, algorithm.critic2_old.module),
-            **setup.task.bounds,
-            candidates=args.num_candidates,
-        )
+    actor = SquashedCandidates.instead_of(
+        GaussianActor(setup.normaliser, network, **setup.task.bounds),
+        (algorithm.critic_old.module, algorithm.critic2_old.module),
+        setup.task.bounds, args.num_candidates,
+    )  # fmt: skip
     return algorithm.to(args.device), actor.to(args.device)
 
 

@@ -91,16 +91,11 @@ def build(args: argparse.Namespace, setup: Setup) -> tuple[IQL, Actor]:
         temperature=args.temperature,
         advantage_clip=args.advantage_clip,
     )
-    actor: Actor = DeterministicActor(setup.normaliser, network, **setup.task.bounds)
-    if args.num_candidates:
-        actor = ClippedCandidates(
-            setup.normaliser,
-            network,
-            (algorithm.critic_old.module, algorithm.critic2_old.module),
-            **setup.task.bounds,
-            candidates=args.num_candidates,
-            log_std=policy.log_std,
-        )
+    actor = ClippedCandidates.instead_of(
+        DeterministicActor(setup.normaliser, network, **setup.task.bounds),
+        (algorithm.critic_old.module, algorithm.critic2_old.module),
+        setup.task.bounds, args.num_candidates, log_std=policy.log_std,
+    )  # fmt: skip
     return algorithm.to(args.device), actor.to(args.device)
 
 

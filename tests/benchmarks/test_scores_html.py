@@ -9,7 +9,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from benchmarks import scores_html
+from benchmarks import scores, scores_html
 from benchmarks.markdown import table
 from benchmarks.markdown_html import inline, markdown_html
 from benchmarks.page import inline_svg
@@ -255,3 +255,11 @@ def test_a_browser_shows_it_without_complaint(text, tmp_path):
         assert values == sorted(values, reverse=True) and len(values) == 3
         browser.close()
     assert said == [] and asked == [path.as_uri()]
+
+
+def test_a_report_may_go_into_the_folder_that_is_yet_to_be_made(tmp_path, capsys):
+    flags = ["--folder", str(tmp_path / "made"), "--dry-run", "--html"]
+    assert scores.main([*flags, str(tmp_path / "made" / "report.html")]) == 0
+    assert scores.main([*flags, str(tmp_path / "other" / "report.html")]) == 2
+    assert "there is no folder" in capsys.readouterr().err
+    assert not list(tmp_path.iterdir())
